@@ -1,0 +1,51 @@
+"""``penstock check``: the same reading of the file as ``serve`` does, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from penstock.cli.faults import report
+from penstock.config.find import find
+from penstock.config.load import load
+from penstock.config.model import Config
+from penstock.errors import ConfigError
+
+
+@click.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.pass_context
+def command(ctx: click.Context, file: Path | None) -> None:
+    """Say what is wrong with a configuration file.
+
+    FILE is the one that serve would take when it is left out.  All faults are listed, each with its line and a caret
+    under the place.  Nothing is started, no secret is read, no backend is asked.
+
+    Exit status: 0 when the file is good, 78 when it is not.
+    """
+    path = file or find(os.environ)
+    if path is None:
+        click.echo("no configuration file: penstock runs on its defaults")
+        return
+    try:
+        config = load(path)
+    except ConfigError as error:
+        ctx.exit(report(error))
+    click.echo(f"{path}: ok\n{summary(config)}")
+
+
+def summary(config: Config) -> str:
+    """The listeners, backends and routes of a configuration, one line each under three headings."""
+    backends = [
+        (name, f"{backend.kind}, {backend.url}, {backend.slots} {'slot' if backend.slots == 1 else 'slots'}")
+        for name, backend in config.backends.items()
+    ]
+    routes = [(name, f"{', '.join(route.targets)} ({route.class_})") for name, route in config.routes.items()]
+    lines = [f"listen    {', '.join(config.server.listen)}"]
+    for heading, rows in (("backends", backends), ("routes", routes)):
+        width = max((len(name) for name, _ in rows), default=0)
+        told = [f"{name:{width}}  {text}" for name, text in rows] or ["none"]
+        lines += [f"{'' if number else heading:8}  {row}" for number, row in enumerate(told)]
+    return "\n".join(lines)

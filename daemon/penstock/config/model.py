@@ -1,0 +1,142 @@
+"""The configuration as frozen data: the only place with defaults and with what each key means.
+
+Every field's text is its documentation: ``etc/penstock.toml``, docs/configuration.md and the loader's messages are
+checked against or made from it.  Durations are seconds, sizes are bytes here; the file says "90s" and "16MiB".
+The ``form`` of a type names the grammar that the loader reads it by (:mod:`penstock.config.reader`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from penstock.config.secrets import Reference
+
+#: A time span: "250ms", "90s", "5m", "1h30m", or a number of seconds.
+Duration = Annotated[float, Meta(extra={"form": "duration"})]
+#: A number of bytes: "64KiB", "16MiB", or a plain number.
+Size = Annotated[int, Meta(extra={"form": "size"})]
+#: A time span that may not be zero.
+Budget = Annotated[Duration, Meta(gt=0)]
+#: A size that leaves room for the smallest real message.
+Room = Annotated[Size, Meta(ge=1024)]
+
+ListenAddress = Annotated[str, Meta(extra={"form": "listen"})]
+BackendUrl = Annotated[str, Meta(extra={"form": "url"})]
+TargetText = Annotated[str, Meta(extra={"form": "target"})]
+BackendName = Annotated[str, Meta(extra={"form": "backend"})]
+RouteName = Annotated[str, Meta(extra={"form": "route"})]
+
+BackendKind = Literal["ollama", "openai", "llamacpp", "simulate"]
+RouteClass = Literal["chat", "autocomplete", "agent", "background"]
+
+
+def doc(text: str) -> Meta:
+    """One line for people."""
+    return Meta(description=text)
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where penstock listens and how it talks to its clients."""
+
+    listen: Annotated[
+        tuple[ListenAddress, ...],
+        doc('addresses to listen on: "HOST:PORT", "[::1]:PORT" or "unix:/path/to/socket"'),
+        Meta(min_length=1),
+    ] = ("127.0.0.1:11435",)
+    heartbeat: Annotated[Budget, doc("a sign of life to the client after this long without a byte")] = 5.0
+    grace: Annotated[
+        Duration,
+        doc("how long a failure keeps its real HTTP status; after it the answer has begun and errors go in-band"),
+        Meta(ge=0),
+    ] = 2.0
+    drain: Annotated[Duration, doc("how long running streams may go on after SIGTERM"), Meta(ge=0)] = 10.0
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], doc("what is logged")] = "info"
+    log_format: Annotated[Literal["console", "json"], doc("how it is logged")] = "console"
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The budgets of a stream.  Each may be set for the server, a backend and a route; docs/timeouts.md."""
+
+    queue: Annotated[Budget, doc("waiting for a slot")] = 60.0
+    connect: Annotated[Budget, doc("connecting to the backend, TLS included")] = 5.0
+    first_token: Annotated[Budget, doc("from connected to the first token; prefill progress resets it")] = 300.0
+    silence: Annotated[Budget, doc("between tokens; pings and comments do not reset it")] = 60.0
+    #: None: the file says "off"
+    liveness: Annotated[
+        Budget | None, doc("between any two bytes of the backend, pings included, once the first came")
+    ] = None
+    write: Annotated[Budget, doc("the client accepts no byte of what waits for it")] = 30.0
+    total: Annotated[Budget, doc("the whole stream, from the request read to the last byte")] = 1800.0
+
+
+class TimeoutOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a backend or a route sets differently; a key left out (UNSET) keeps the wider setting."""
+
+    queue: Annotated[Budget | UnsetType, doc("waiting for a slot")] = UNSET
+    connect: Annotated[Budget | UnsetType, doc("connecting to the backend, TLS included")] = UNSET
+    first_token: Annotated[Budget | UnsetType, doc("from connected to the first token")] = UNSET
+    silence: Annotated[Budget | UnsetType, doc("between tokens")] = UNSET
+    #: None: the file says "off"
+    liveness: Annotated[Budget | UnsetType | None, doc("between any two bytes of the backend")] = UNSET
+    write: Annotated[Budget | UnsetType, doc("the client accepts no byte")] = UNSET
+    total: Annotated[Budget | UnsetType, doc("the whole stream")] = UNSET
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of everything; nothing in penstock grows without one of these."""
+
+    connections: Annotated[
+        int, doc("client connections at a time; a further one is answered 503 and closed"), Meta(ge=1)
+    ] = 512
+    queue: Annotated[int, doc("streams that may wait for a slot of one backend"), Meta(ge=0)] = 64
+    headers: Annotated[Room, doc("the head of a request")] = 65536
+    header_time: Annotated[
+        Budget, doc("the head of a request must be here; also how long an idle connection stays")
+    ] = 30.0
+    body: Annotated[Room, doc("the body of a request (images in base64 are large)")] = 33554432
+    body_time: Annotated[Budget, doc("the body of a request must be here")] = 60.0
+    depth: Annotated[int, doc("how deep the JSON of a request may nest"), Meta(ge=8, le=512)] = 64
+    line: Annotated[Room, doc("one SSE event or NDJSON line of a backend")] = 8388608
+    answer: Annotated[Room, doc("the whole answer of a backend")] = 67108864
+    idle_connections: Annotated[int, doc("unused connections kept open per backend"), Meta(ge=0)] = 4
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One server that runs models."""
+
+    kind: Annotated[BackendKind, doc("the language it speaks")]
+    url: Annotated[BackendUrl, doc('where it is, for example "http://127.0.0.1:11434"')]
+    api_key: Annotated[
+        Reference | None,
+        doc('its key: "credential:NAME", "file:/path", "env:NAME", or the key itself'),
+        Meta(extra={"form": "secret"}),
+    ] = None
+    slots: Annotated[int, doc("streams at a time; the rest queue"), Meta(ge=1)] = 1
+    timeouts: Annotated[TimeoutOverrides, doc("budgets of this backend")] = TimeoutOverrides()
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model name means.  A plain list is short for ``targets``."""
+
+    targets: Annotated[
+        tuple[TargetText, ...],
+        doc('"BACKEND" (same model name) or "BACKEND/MODEL", tried in this order'),
+        Meta(min_length=1),
+    ]
+    class_: Annotated[RouteClass, doc("what the streams are for")] = msgspec.field(default="chat", name="class")
+    timeouts: Annotated[TimeoutOverrides, doc("budgets of this route")] = TimeoutOverrides()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One whole configuration file."""
+
+    server: Annotated[Server, doc("where penstock listens and how it talks to its clients")] = Server()
+    timeouts: Annotated[Timeouts, doc("the budgets of every stream")] = Timeouts()
+    limits: Annotated[Limits, doc("how much of everything")] = Limits()
+    backends: Annotated[dict[BackendName, Backend], doc("the servers that run models, by name")] = {}
+    routes: Annotated[
+        dict[RouteName, Route], doc("model name or glob -> targets; exact first, then the longest glob")
+    ] = {}

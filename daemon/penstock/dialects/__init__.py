@@ -1,0 +1,4 @@
+"""The languages of clients and backends: bytes to events and back, both roles, without any input or output of their own.
+
+``base`` says what a dialect is; ``registry`` lists them.
+"""

@@ -1,0 +1,133 @@
+"""JSON as bytes: strict towards clients, tolerant towards backends, safe on the way out.
+
+A client's body decides what is asked of a backend, so anything that two parsers could read differently is refused.  A
+backend's frame is only reported, so whatever can be understood is: msgspec first, for speed, and the standard library
+where msgspec is stricter than the servers out there (lone surrogates, NaN, a byte order mark, broken UTF-8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import accumulate
+
+import msgspec
+
+from penstock.errors import BadRequest
+
+# Possessive quantifiers: a string that never ends is given up once, not once per quotation mark before it.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+encode_strict = msgspec.json.Encoder().encode
+_decode_strict = msgspec.json.Decoder().decode
+
+
+def decode_request(data: bytes, *, depth: int = 64) -> dict[str, object]:
+    """A client's body -> the JSON object in it.  Raises BadRequest with one readable sentence for anything else."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    if _depth(data, depth) > depth:
+        raise BadRequest(f"the body nests deeper than {depth} levels")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_integer,
+        )
+        if _SURROGATE.search(data):
+            encode_strict(value)
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise BadRequest("the body is empty; a JSON object was expected") from None
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the body is not valid JSON: {error.msg} ({where})") from None
+    except UnicodeEncodeError:
+        raise BadRequest("the body holds half of a surrogate pair, which is no Unicode text") from None
+    except RecursionError:
+        raise BadRequest("the body nests too deep") from None
+    if not isinstance(value, dict):
+        raise BadRequest(f"the body must be a JSON object, not {kind(value)}")
+    return value
+
+
+def decode(data: bytes) -> object:
+    """A backend's JSON text -> its value, as much of it as can be understood.  Raises ValueError."""
+    try:
+        return _decode_strict(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        value: object = json.loads(data.decode("utf-8-sig", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return value
+
+
+def encode(value: object) -> bytes:
+    """Plain data -> compact JSON in UTF-8, on one line; never raises for what :func:`decode` returned."""
+    try:
+        return encode_strict(value)
+    except UnicodeEncodeError:
+        # Halves of a surrogate pair that stand side by side are joined, a lone one becomes U+FFFD.
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return encode_strict(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
+
+
+def kind(value: object) -> str:
+    """What a JSON value is called in a message to people."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _depth(data: bytes, enough: int) -> int:
+    """How deep the brackets outside of strings nest; anything up to ``enough`` where counting shows that it is less."""
+    if data.count(b"[") + data.count(b"{") <= enough:
+        return 0
+    brackets = _STRINGS.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(brackets).cast("b")), default=0)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BadRequest(f"the body says '{twice}' twice in one object", param=twice)
+    return value
+
+
+def _constant(text: str) -> object:
+    raise BadRequest(f"the body holds {text}, which is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise BadRequest(f"the number {text} in the body is out of range")
+    return value
+
+
+def _integer(text: str) -> int:
+    # 20 characters hold every number of 64 bits; longer ones are not even converted, which takes quadratic time.
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**64:
+        raise BadRequest(f"the integer {text[:24]} in the body does not fit 64 bits")
+    return value

@@ -1,0 +1,69 @@
+"""Newline-delimited JSON as bytes: one JSON text a line, LF at its end.
+
+Knows no dialect.  A line is handed on exactly as it came: the carriage return that some servers put before the LF is
+white space to a JSON parser, and so are the spaces that a heartbeat leaves before a line.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from penstock.dialects import jsontext
+from penstock.errors import BackendGarbled
+
+
+class Lines:
+    """Cuts a body into lines: bytes in, whole lines out.  Every byte is looked at a fixed number of times."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit``: the longest line that is accepted, in bytes."""
+        self._limit = limit
+        self._rest = bytearray()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Take the next bytes, cut anywhere -> the lines they complete, LF included; blank ones are left out.
+
+        Raises BackendGarbled for a line beyond the limit, whether or not its end is there.
+        """
+        if self._rest:
+            self._rest += data
+            if 0x0A not in data:
+                self._check(len(self._rest))
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        # Not splitlines(), which also cuts at a carriage return.
+        lines = BytesIO(data).readlines()
+        if lines and not lines[-1].endswith(b"\n"):
+            self._rest += lines.pop()
+            self._check(len(self._rest))
+        if len(data) > self._limit:
+            self._check(max(map(len, lines), default=0))
+        return [line for line in lines if not line.isspace()]
+
+    def end(self) -> list[bytes]:
+        """The body ended -> its last line, if it had no LF; it gets one."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return [rest + b"\n"] if rest.strip() else []
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise BackendGarbled(f"the backend sent a line longer than {self._limit} bytes (limits.line)", "parse")
+
+
+def escape(text: bytes) -> bytes:
+    """JSON text -> the same, without the characters at which Unicode ends a line.
+
+    Python's ``str.splitlines``, by which httpx and so the ollama package find the lines of a body, cuts at them.  JSON
+    allows them in strings only, where an escape says the same; below U+0020 JSON itself asks for the escape.
+    """
+    # A search for one byte costs next to nothing, one for three as much as parsing the line.
+    if 0xE2 in text:
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return text.replace(b"\xc2\x85", b"\\u0085") if 0xC2 in text else text
+
+
+def line(value: object) -> bytes:
+    """Plain data -> one line, LF included."""
+    return escape(jsontext.encode(value)) + b"\n"

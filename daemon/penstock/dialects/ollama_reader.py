@@ -1,0 +1,156 @@
+"""Reads one answer of an Ollama server: lines in, events out (ollama server/routes.go, ChatHandler, GenerateHandler).
+
+An answer is complete with ``"done":true`` and with nothing else: Ollama ends the body cleanly after some failures, too.
+Servers that stand in for Ollama send it under any content type, one object or many, so only the lines count.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
+from penstock.chat.request import Operation, Request
+from penstock.dialects import jsontext, ndjson
+from penstock.dialects.base import Limits
+from penstock.dialects.ollama_wire import Call, Line, decode, decode_odd, failed, odd_shape, seconds
+from penstock.errors import BackendGarbled
+
+#: ``load``, ``unload``, an empty and an unheard-of reason are all a stop: the answer is whole.
+_REASONS = {
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+class OllamaReader:
+    """See :class:`penstock.dialects.base.Reader`."""
+
+    def __init__(self, request: Request, limits: Limits) -> None:
+        self.complete = False
+        self.done = False
+        self._chat = request.operation is Operation.CHAT
+        self._lines = ndjson.Lines(limits.line)
+        self._limit = limits.answer
+        self._size = 0
+        self._opened = False
+        self._calls = 0
+
+    def receive(self, data: bytes) -> list[Event]:
+        """The next bytes of the body -> events.  Raises BackendGarbled."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise BackendGarbled(f"the backend's answer is longer than {self._limit} bytes (limits.answer)", "parse")
+        return self._read(self._lines.receive(data))
+
+    def end(self) -> list[Event]:
+        """The body ended -> events of a last line without LF."""
+        lines = self._lines.end()
+        try:
+            return self._read(lines)
+        except BackendGarbled as error:
+            # An object that was cut is not garbled: what is wrong with the answer is that it has no end.
+            if error.layer == "parse" and lines[0].lstrip().startswith(b"{"):
+                return []
+            raise
+
+    def _read(self, lines: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for data in lines:
+            if self.done:
+                break
+            raw: bytes | None = data if data.isascii() else ndjson.escape(data)
+            try:
+                line = decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                line, raw = decode_odd(data), None
+            if not self._opened:
+                self._opened = True
+                events.append(Opened(created=seconds(line.created_at), model=line.model))
+
+            message = line.message
+            if message is not None:
+                text, thinking, calls = message.content, message.thinking, message.tool_calls
+                shaped = self._chat and message.role == "assistant"
+            else:
+                text, thinking, calls = line.response, line.thinking, None
+                shaped = not self._chat
+            # Sent on as it is only with all that clients ask of every line; they drop it or give up otherwise.
+            if not shaped or text is None or line.done is None or not line.model or type(line.created_at) is not str:
+                raw = None
+
+            if text and not (thinking or calls or line.done or line.done_reason or line.error):
+                events.append(Text(text, raw, line.logprobs))
+            elif line.error:
+                self.done = True
+                events.append(failed(line.error))
+            elif line.done_reason == "error":
+                self.done = True
+                events.append(failed(text or "the backend ended its answer with done_reason 'error'"))
+            elif message is None and text is None and thinking is None and line.done is None and not line.done_reason:
+                raise odd_shape("no message, response or done", data)
+            else:
+                events += self._mixed(line, raw, text, thinking, calls or [])
+        return events
+
+    def _mixed(
+        self, line: Line, raw: bytes | None, text: str | None, thinking: str | None, calls: list[Call]
+    ) -> list[Event]:
+        """A line that says anything but a piece of text: several things, the end, or nothing at all."""
+        ends = bool(line.done or line.done_reason)
+        if bool(thinking) + bool(text) + len(calls) + ends > 1:
+            raw = None
+        events: list[Event] = []
+        if thinking:
+            events.append(Thinking(thinking, raw))
+        if text:
+            events.append(Text(text, raw, line.logprobs))
+        events += [self._call(call, raw) for call in calls]
+        if ends:
+            events += self._ending(line, raw)
+        return events or [PULSE]
+
+    def _call(self, call: Call, raw: bytes | None) -> ToolDelta:
+        index, self._calls = self._calls, self._calls + 1
+        match call.function.arguments:
+            case dict() as arguments:
+                text = jsontext.encode(arguments).decode()
+            case str() | None as arguments:
+                # Clients want an object, so such a line is never sent on.
+                text, raw = arguments or "{}", None
+            case arguments:
+                raise BackendGarbled(
+                    f"the backend called '{call.function.name}' with {jsontext.kind(arguments)} for arguments", "schema"
+                )
+        return ToolDelta(index, call.id or f"call_{secrets.token_hex(4)}", call.function.name, text, raw)
+
+    def _ending(self, line: Line, raw: bytes | None) -> list[Event]:
+        """What a line with done or done_reason ends.  Some servers say them on two lines, or never say done."""
+        events: list[Event] = []
+        counters = line.counters()
+        total, load, prompt_tokens, prompt, completion_tokens, completion = counters
+        if not self.complete:
+            self.complete = True
+            reason = _REASONS.get(line.done_reason or "", FinishReason.STOP)
+            if self._calls and reason is not FinishReason.LENGTH:
+                reason = FinishReason.TOOL_CALLS
+            # Clients want all six counters, and divide by the last; an answer to a load request has none.
+            full = line.done_reason in ("stop", "length") and None not in counters and completion
+            if not full and line.done_reason not in ("load", "unload"):
+                raw = None
+            events.append(Finish(reason, raw if line.done else None))
+        if line.done:
+            self.done = True
+            if any(counter is not None for counter in counters):
+                usage = Usage(
+                    prompt_tokens=prompt_tokens or 0,
+                    completion_tokens=completion_tokens or 0,
+                    load_ns=load,
+                    prompt_ns=prompt,
+                    completion_ns=completion,
+                    total_ns=total,
+                )
+                events.append(usage)
+        return events

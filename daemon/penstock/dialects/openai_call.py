@@ -1,0 +1,235 @@
+"""Asks OpenAI-compatible backends: the neutral request -> chat/completions or completions, always as a stream.
+
+A client of the same dialect gets its own body through, so that fields we do not know still reach the backend.  Any
+other client's body is built anew from the neutral fields, and what cannot be said is named in ``Call.dropped``.
+
+What only some of the compatible servers understand is left out for kind "openai", because api.openai.com refuses a
+whole request for one unknown field, and the others disagree on the names (``repetition_penalty`` in vLLM,
+``repeat_penalty`` in LM Studio and llama.cpp).  Kind "llamacpp" gets its own names.  The length goes out as
+``max_tokens``, the one name that every local server reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from penstock.chat.request import Effort, Image, Message, Operation, Request
+from penstock.dialects import jsontext
+from penstock.dialects.base import Call
+from penstock.errors import BadRequest
+
+#: What would turn a request to another server, or carry somebody else's key there (CVE-2024-6587 in LiteLLM).
+FORBIDDEN = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "api_version",
+        "base_url",
+        "endpoint",
+        "extra_headers",
+        "headers",
+        "host",
+        "organization",
+        "proxy",
+        "url",
+    }
+)
+
+_PATHS = {Operation.CHAT: "/chat/completions", Operation.COMPLETION: "/completions"}
+_MAGIC = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """What sets a kind of backend apart from api.openai.com."""
+
+    #: tells the progress of the prompt after ``return_progress``
+    progress: bool = False
+    #: reads ``suffix``; llama.cpp ignores it and would continue the text instead of filling the gap
+    infill: bool = True
+    #: takes ``top_k``, ``min_p``, ``repeat_penalty``, reasoning in earlier turns and ``chat_template_kwargs``
+    extended: bool = False
+
+
+def wire_operation(request: Request) -> Operation:
+    """Which of the two operations the backend is asked for.
+
+    A prompt that the backend shall put into its chat template is a chat of one turn, as OpenAI's completions know no
+    template; but a prompt with a suffix stays one, as a chat cannot fill in the middle.
+    """
+    if request.operation is Operation.COMPLETION and (request.raw_prompt or request.suffix):
+        return Operation.COMPLETION
+    return Operation.CHAT
+
+
+def encode(request: Request, model: str, quirks: Quirks) -> Call:
+    """The call for this request, with everything in ``dropped`` that it does not say.  Raises BadRequest."""
+    operation = wire_operation(request)
+    if request.suffix and not quirks.infill:
+        raise BadRequest("this backend cannot fill in the middle: send the prompt with the model's own marks", "suffix")
+    if request.dialect == "openai":
+        dropped = [key for key in request.body if key in FORBIDDEN]
+        body = {key: value for key, value in request.body.items() if key not in FORBIDDEN}
+    else:
+        dropped = list(request.unmapped)
+        body = _chat(request, quirks, dropped) if operation is Operation.CHAT else _completion(request, dropped)
+        body |= _sampling(request, quirks, dropped)
+        if request.keep_alive is not None:
+            dropped.append("keep_alive")
+    body["model"] = model
+    body["stream"] = True
+    options = body.get("stream_options")
+    body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    if quirks.progress:
+        body.setdefault("return_progress", True)
+    return Call(path=_PATHS[operation], body=jsontext.encode(body), dropped=tuple(dropped))
+
+
+def shows_progress(request: Request) -> bool:
+    """Whether the client itself asked llama.cpp for the progress of the prompt."""
+    return request.dialect == "openai" and request.body.get("return_progress") is True
+
+
+def _chat(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str, object]:
+    messages = request.messages
+    if request.operation is Operation.COMPLETION:
+        system = [Message(role="system", content=request.system)] if request.system else []
+        messages = (*system, Message(role="user", content=request.prompt, images=request.images))
+    if not quirks.extended and any(message.thinking for message in messages):
+        dropped.append("messages.thinking")
+    body: dict[str, object] = {"messages": _messages(messages, thinking=quirks.extended)}
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": _said(
+                    name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
+                ),
+            }
+            for tool in request.tools
+        ]
+        choice = request.tool_choice
+        if choice is not None and choice.startswith("function:"):
+            body["tool_choice"] = {"type": "function", "function": {"name": choice.removeprefix("function:")}}
+        elif choice is not None:
+            body["tool_choice"] = choice
+        if request.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.response_format is not None:
+        body["response_format"] = _response_format(request)
+    if request.logprobs:
+        body |= _said(logprobs=True, top_logprobs=request.top_logprobs)
+    return body | _effort(request.effort, quirks)
+
+
+def _completion(request: Request, dropped: list[str]) -> dict[str, object]:
+    body: dict[str, object] = {"prompt": request.prompt}
+    if request.suffix:
+        body["suffix"] = request.suffix
+    if request.logprobs:
+        body["logprobs"] = request.top_logprobs or 0
+    for name, value in (
+        ("system", request.system),
+        ("images", request.images),
+        ("format", request.response_format),
+        ("think", request.effort),
+    ):
+        if value:
+            dropped.append(name)
+    return body
+
+
+def _sampling(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str, object]:
+    wanted = request.sampling
+    body = _said(
+        max_tokens=wanted.max_tokens,
+        temperature=wanted.temperature,
+        top_p=wanted.top_p,
+        seed=wanted.seed,
+        stop=list(wanted.stop) or None,
+        presence_penalty=wanted.presence_penalty,
+        frequency_penalty=wanted.frequency_penalty,
+    )
+    more = _said(top_k=wanted.top_k, min_p=wanted.min_p, repeat_penalty=wanted.repeat_penalty)
+    if quirks.extended:
+        return body | more
+    dropped += [f"options.{name}" if request.dialect == "ollama" else name for name in more]
+    return body
+
+
+def _response_format(request: Request) -> object:
+    wanted = request.response_format
+    if wanted is None or wanted.schema is None:
+        return {"type": "json_object"}
+    # OpenAI wants a name; other dialects have none.
+    schema = _said(name=wanted.name or "answer", schema=wanted.schema, strict=wanted.strict)
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _effort(effort: Effort | None, quirks: Quirks) -> dict[str, object]:
+    if effort is None:
+        return {}
+    word = {Effort.ON: Effort.MEDIUM, Effort.MAX: Effort.XHIGH}.get(effort, effort)
+    if not quirks.extended:
+        return {"reasoning_effort": word}
+    # llama.cpp switches thinking through the model's chat template.
+    body: dict[str, object] = {"chat_template_kwargs": {"enable_thinking": effort is not Effort.NONE}}
+    if effort not in (Effort.NONE, Effort.ON):
+        body["reasoning_effort"] = word
+    return body
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def _messages(messages: tuple[Message, ...], *, thinking: bool) -> list[dict[str, object]]:
+    pending: list[tuple[str, str]] = []  # id and name of calls without a result yet
+    made: list[dict[str, object]] = []
+    for message in messages:
+        item = _said(role=message.role, content=_content(message), name=message.name)
+        if message.tool_calls:
+            if not message.content:
+                item["content"] = None
+            item["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in message.tool_calls
+            ]
+            pending += [(call.id, call.name) for call in message.tool_calls]
+        if message.thinking and thinking:
+            item["reasoning_content"] = message.thinking
+        if message.role == "tool":
+            item["tool_call_id"] = _answered(message, pending)
+        made.append(item)
+    return made
+
+
+def _answered(message: Message, pending: list[tuple[str, str]]) -> str:
+    """The id of the call that a result belongs to: its own, else the next open call of that name, else the next."""
+    for call in pending:
+        if message.tool_call_id == call[0] or (message.tool_call_id is None and message.tool_name in (None, call[1])):
+            pending.remove(call)
+            return call[0]
+    if message.tool_call_id is None and pending:
+        return pending.pop(0)[0]
+    return message.tool_call_id or "call_unknown"
+
+
+def _content(message: Message) -> object:
+    if not message.images:
+        return message.content
+    parts: list[object] = [{"type": "text", "text": message.content}] if message.content else []
+    return parts + [{"type": "image_url", "image_url": _said(url=_url(i), detail=i.detail)} for i in message.images]
+
+
+def _url(image: Image) -> str:
+    if image.url is not None:
+        return image.url
+    data = image.data or ""
+    found = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "image/jpeg")
+    return f"data:{image.media_type or found};base64,{data}"
+
+
+def _said(**fields: object | Mapping[str, object]) -> dict[str, object]:
+    """The fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}

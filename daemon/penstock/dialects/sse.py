@@ -1,0 +1,176 @@
+"""Server-sent events as backends send them: bytes in, frames out (WHATWG HTML, 9.2.6 "Interpreting an event stream").
+
+Two ways through the same grammar.  Whole blocks of plain frames (``data: …`` and a blank line, LF only) are cut with a
+few passes over all of the bytes at once; anything else goes line by line.  Both give the same frames, however the bytes
+are cut, and neither looks at a byte twice.
+
+Beyond the standard, because servers do it: the last frame may lack its blank line; a line of bare JSON is a frame; the
+field ``error`` carries the data of an error frame (llama.cpp before September 2025).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.errors import BackendGarbled
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One event of the stream."""
+
+    data: bytes
+    #: the frame as it came, when it is exactly one ``data: `` line in UTF-8 and a blank line; else None
+    raw: bytes | None = None
+    name: str = ""  #: of the ``event`` field
+
+
+class Comment(msgspec.Struct, frozen=True, gc=False):
+    """A sign of life: a comment, or a frame without data."""
+
+
+COMMENT = Comment()
+
+
+class Decoder:
+    """``limit`` is the most that one frame may hold, in bytes; beyond it BackendGarbled is raised."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []  # a line that has not ended, as it came
+        self._held_size = 0
+        self._after_cr = False
+        self._first = True
+        self._data: list[bytes] = []  # the lines of a frame that has not ended
+        self._size = 0
+        self._name = ""
+        self._plain = True  # no other line but comments and one `data: ` so far
+
+    def receive(self, data: bytes) -> list[Frame | Comment]:
+        """Take the next bytes, cut anywhere."""
+        if self._after_cr and data:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        if b"\n" not in data and b"\r" not in data:
+            self._hold(data)
+            return []
+        if self._held:
+            self._held.append(data)
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+        frames: list[Frame | Comment] = []
+        if not self._data and self._plain:
+            data = self._bulk(data, frames)
+        if data:
+            self._lines(data, frames)
+        return frames
+
+    def end(self) -> list[Frame | Comment]:
+        """The stream ended: the frame whose blank line is missing, if there is one."""
+        frames: list[Frame | Comment] = []
+        if self._held:
+            self._line(b"".join(self._held), False, frames)
+            self._held.clear()
+        self._flush(frames)
+        return frames
+
+    def _bulk(self, data: bytes, frames: list[Frame | Comment]) -> bytes:
+        """Cut the plain frames off the front when nothing but plain frames is there; what is left."""
+        cut = data.rfind(b"\n\n")
+        if cut < 0 or not data.startswith(b"data: "):
+            return data
+        block = data[6:cut]
+        parts = block.split(b"\n\ndata: ")
+        if block.count(b"\n") != 2 * len(parts) - 2 or b"\r" in block or not (block.isascii() or _is_utf8(block)):
+            return data
+        if cut > self._limit and 6 + max(map(len, parts)) > self._limit:
+            raise self._too_long()
+        self._first = False
+        frames += [Frame(part, b"data: %b\n\n" % part) for part in parts]
+        return data[cut + 2 :]
+
+    def _lines(self, data: bytes, frames: list[Frame | Comment]) -> None:
+        self._after_cr = data.endswith(b"\r")
+        lines = data.splitlines(keepends=True)
+        rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        for line in lines:
+            if line.endswith(b"\r\n"):
+                self._line(line[:-2], False, frames)
+            else:
+                self._line(line[:-1], line.endswith(b"\n"), frames)
+        self._hold(rest)
+
+    def _line(self, line: bytes, plain: bool, frames: list[Frame | Comment]) -> None:
+        """One line without its end; ``plain``: the end was a single LF."""
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._plain &= plain
+            self._dispatch(frames)
+            return
+        if line.startswith(b"{"):
+            self._flush(frames)
+            self._check(len(line))
+            frames.append(Frame(line))
+            return
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match field:
+            case b"data" | b"error":
+                self._plain &= plain and not self._data and line.startswith(b"data: ")
+                self._data.append(value)
+                self._size += len(line)
+                self._check(self._size)
+                if field == b"error":
+                    self._name = "error"
+                return
+            case b"":
+                frames.append(COMMENT)
+            case b"event":
+                self._name = value.decode("utf-8", "replace")
+                self._plain = False
+            case _:
+                self._plain = False
+        self._check(self._size + len(line))
+
+    def _flush(self, frames: list[Frame | Comment]) -> None:
+        """End the frame that lacks its blank line."""
+        if self._data:
+            self._plain = False
+            self._dispatch(frames)
+
+    def _dispatch(self, frames: list[Frame | Comment]) -> None:
+        if self._data:
+            data = b"\n".join(self._data)
+            raw = b"data: " + data + b"\n\n" if self._plain and _is_utf8(data) else None
+            frames.append(Frame(data, raw, self._name))
+        elif self._name:
+            frames.append(COMMENT)
+        self._data.clear()
+        self._size = 0
+        self._name = ""
+        self._plain = True
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_size += len(data)
+            self._check(self._size + self._held_size)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise self._too_long()
+
+    def _too_long(self) -> BackendGarbled:
+        return BackendGarbled(f"the backend sent one event of more than {self._limit} bytes (limits.line)", "parse")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""The numbers for Prometheus, in a registry of their own; docs/metrics.md lists them all.
+
+Model names come from clients and are no label; what is a label comes from the configuration or from a closed list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from penstock.chat.lifecycle import Phase
+from penstock.relay.backends import Backend
+from penstock.relay.live import Live
+from penstock.relay.outcome import GAP_EDGES, Outcome
+
+FIRST_TOKEN_EDGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+TOTAL_EDGES = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+WAIT_EDGES = (0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60)
+TEARDOWN_EDGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+
+
+class Metrics:
+    """All metrics of one daemon."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        by_target = ("dialect", "backend")
+        self._streams = Counter(
+            "penstock_streams",
+            "Streams that ended, by reason.",
+            ("reason", *by_target),
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "penstock_refused_requests", "Requests refused before a stream began.", ("code",), registry=self.registry
+        )
+        self._fallbacks = Counter(
+            "penstock_fallbacks", "Targets given up for the next one.", ("backend", "reason"), registry=self.registry
+        )
+        self._first_token = Histogram(
+            "penstock_time_to_first_token_seconds",
+            "From the request read to the first token.",
+            by_target,
+            buckets=FIRST_TOKEN_EDGES,
+            registry=self.registry,
+        )
+        self._total = Histogram(
+            "penstock_stream_seconds",
+            "From the request read to the last byte.",
+            by_target,
+            buckets=TOTAL_EDGES,
+            registry=self.registry,
+        )
+        self._wait = Histogram(
+            "penstock_queue_wait_seconds",
+            "Waiting for a slot.",
+            ("backend",),
+            buckets=WAIT_EDGES,
+            registry=self.registry,
+        )
+        self._teardown = Histogram(
+            "penstock_teardown_seconds",
+            "From the decision to end a stream to its backend connection closed.",
+            ("reason",),
+            buckets=TEARDOWN_EDGES,
+            registry=self.registry,
+        )
+        self._orphaned = Counter(
+            "penstock_orphan_seconds",
+            "How long backend connections outlived their clients, in all.",
+            ("backend",),
+            registry=self.registry,
+        )
+        self._tokens = Counter(
+            "penstock_tokens", "Tokens, as the backend counts them.", ("kind", "backend"), registry=self.registry
+        )
+        self._gaps = GapCollector()
+        self.registry.register(self._gaps)
+
+    def watch(self, live: Live, backends: dict[str, Backend]) -> None:
+        """Read live numbers at every scrape."""
+        self.registry.register(LiveCollector(live, backends))
+
+    def ended(self, outcome: Outcome) -> None:
+        backend = outcome.backend or "none"
+        self._streams.labels(outcome.reason.value, outcome.dialect, backend).inc()
+        self._total.labels(outcome.dialect, backend).observe(outcome.total)
+        if outcome.first_token is not None:
+            self._first_token.labels(outcome.dialect, backend).observe(outcome.first_token)
+        self._wait.labels(backend).observe(outcome.phases.get(Phase.QUEUED, 0.0))
+        if outcome.teardown is not None:
+            self._teardown.labels(outcome.reason.value).observe(outcome.teardown)
+        self._orphaned.labels(backend).inc(outcome.orphaned or 0.0)
+        self._tokens.labels("completion", backend).inc(outcome.tokens)
+        self._tokens.labels("prompt", backend).inc(outcome.prompt_tokens or 0)
+        self._gaps.add(backend, outcome)
+
+    def refused(self, code: str) -> None:
+        self._refused.labels(code).inc()
+
+    def fell_back(self, backend: str, reason: str) -> None:
+        self._fallbacks.labels(backend, reason).inc()
+
+    def scrape(self) -> tuple[bytes, str]:
+        """The text and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class GapCollector(Collector):
+    """Gaps between tokens: counted by the relay without a call per chunk, added up here at each stream's end."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def add(self, backend: str, outcome: Outcome) -> None:
+        counts = self._counts.setdefault(backend, [0] * (len(GAP_EDGES) + 1))
+        for i, count in enumerate(outcome.gaps.counts):
+            counts[i] += count
+        self._sums[backend] = self._sums.get(backend, 0.0) + outcome.gaps.total
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "penstock_token_gap_seconds", "Between reads that brought tokens.", labels=("backend",)
+        )
+        for backend, counts in self._counts.items():
+            edges = [*map(str, GAP_EDGES), "+Inf"]
+            family.add_metric((backend,), list(zip(edges, accumulate(counts), strict=True)), self._sums[backend])
+        yield family
+
+
+class LiveCollector(Collector):
+    """Numbers that are true at the moment of the scrape."""
+
+    def __init__(self, live: Live, backends: dict[str, Backend]) -> None:
+        self._live = live
+        self._backends = backends
+
+    def collect(self) -> Iterator[Metric]:
+        streams = GaugeMetricFamily("penstock_live_streams", "Streams alive now, by phase.", labels=("phase",))
+        counts = self._live.by_phase()
+        for phase in Phase:
+            if phase is not Phase.ENDED:
+                streams.add_metric((phase.value,), counts[phase])
+        yield streams
+        waiting = GaugeMetricFamily("penstock_queue_length", "Streams waiting for a slot.", labels=("backend",))
+        busy = GaugeMetricFamily("penstock_slots_busy", "Slots in use.", labels=("backend",))
+        open_ = GaugeMetricFamily(
+            "penstock_backend_connections", "Connections to backends, in use or idle.", labels=("backend", "state")
+        )
+        for name, backend in self._backends.items():
+            waiting.add_metric((name,), backend.gate.waiting)
+            busy.add_metric((name,), backend.gate.busy)
+            open_.add_metric((name, "used"), backend.transport.open)
+            open_.add_metric((name, "idle"), backend.transport.idle)
+        yield waiting
+        yield busy
+        yield open_

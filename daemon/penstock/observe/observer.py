@@ -1,0 +1,80 @@
+"""Who listens to the relay's outcomes: log and metrics in one place."""
+
+from __future__ import annotations
+
+from penstock.chat.reasons import Reason
+from penstock.errors import PenstockError
+from penstock.observe.log import logger
+from penstock.observe.metrics import Metrics
+from penstock.relay.outcome import Outcome
+from penstock.relay.stream import Plan
+
+#: Ends that an owner need not be warned of.
+QUIET = frozenset({Reason.COMPLETED, Reason.CLIENT_GONE, Reason.SHUTDOWN, Reason.KILLED, Reason.SUPERSEDED})
+
+
+class Observer:
+    """Takes what happens, once each."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self._log = logger()
+
+    def ended(self, outcome: Outcome) -> None:
+        """A stream's closing line, and its counts."""
+        self.metrics.ended(outcome)
+        log = self._log.info if outcome.reason in QUIET else self._log.warning
+        log("stream ended", **line(outcome))
+
+    def fell_back(self, plan: Plan, reason: Reason, message: str) -> None:
+        """A target failed before the first content and the next one is tried."""
+        self.metrics.fell_back(plan.backend.name, reason.value)
+        self._log.warning(
+            "target failed, trying the next", target=str(plan.target), reason=reason.value, message=message
+        )
+
+    def refused(self, method: str, path: str, error: PenstockError) -> None:
+        """A request was refused before a stream began."""
+        self.metrics.refused(error.code)
+        self._log.info(
+            "request refused", method=method, path=path, status=error.status, code=error.code, message=error.message
+        )
+
+    def bug(self, where: str, error: Exception) -> None:
+        """An exception that should not have been: the only thing that is logged with a traceback."""
+        self._log.error("a bug in penstock", where=where, exc_info=error)
+
+    def scrape(self) -> tuple[bytes, str]:
+        return self.metrics.scrape()
+
+
+def line(outcome: Outcome) -> dict[str, object]:
+    """The fields of a stream's closing line; absent what there is nothing to say of.  Seconds, bytes, tokens."""
+    fields: dict[str, object] = {
+        "reason": outcome.reason.value,
+        "stream": outcome.stream,
+        "key": outcome.key,
+        "model": outcome.model,
+        "target": outcome.target,
+        "dialect": outcome.dialect,
+        "phase": outcome.phase.value,
+        "total": seconds(outcome.total),
+        "first_token": seconds(outcome.first_token),
+        "tokens": outcome.tokens,
+        "tokens_per_second": None if outcome.tokens_per_second is None else round(outcome.tokens_per_second, 1),
+        "prompt_tokens": outcome.prompt_tokens,
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+        "heartbeats": outcome.heartbeats or None,
+        "attempts": outcome.attempts if outcome.attempts > 1 else None,
+        "teardown": seconds(outcome.teardown),
+        "orphaned": seconds(outcome.orphaned),
+        "dropped": ",".join(outcome.dropped) or None,
+        "message": outcome.message,
+    }
+    fields |= {f"in_{phase.value}": seconds(spent) for phase, spent in outcome.phases.items() if spent >= 0.0005}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

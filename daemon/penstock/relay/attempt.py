@@ -1,0 +1,219 @@
+"""One target asked once: slot, connection, head, pump.
+
+The pump is one coroutine: backend's bytes → events → life cycle → client's bytes.  No generator and no channel on the
+path.  It waits in one cancel scope whose deadline is looked at only when it expires; then the clocks say whether a
+budget is spent, or the client needs a heartbeat and the wait goes on, which it can, since a cancelled read loses
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+import trio
+
+from penstock.chat.events import Event, Failed
+from penstock.chat.lifecycle import Step
+from penstock.dialects.base import Call, Reader
+from penstock.errors import BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout
+from penstock.policy.admission import Ticket
+from penstock.relay.backends import Backend
+from penstock.relay.exchange import Exchange
+
+if TYPE_CHECKING:
+    from penstock.relay.stream import Stream
+
+#: How much of an error answer is read, and for how long.
+LARGEST_REFUSAL = 65536
+REFUSAL_TIME = 5.0
+#: How long a slot is kept for the last chunk of a finished body, so that the connection can be kept as well.
+SETTLE = 0.02
+
+T = TypeVar("T")
+
+
+class Attempt:
+    """``run`` returns when the client has got a complete answer, and raises a StreamError otherwise.
+
+    When it is over the connection is closed or back in the idle list, and the slot is free; ``closed_at`` says when.
+    """
+
+    def __init__(self, stream: Stream, backend: Backend, call: Call, enter: Callable[[Step], None]) -> None:
+        self.closed_at: float | None = None
+        self._stream = stream
+        self._backend = backend
+        self._enter = enter
+        self._clocks = stream.clocks
+        self._delivery = stream.delivery
+        self._exchange: Exchange | None = None
+        self._request = backend.transport.request(call.method, call.path, call.body)
+
+    async def run(self) -> None:
+        gate = self._backend.gate
+        woken = trio.Event()
+        ticket = Ticket(woken.set)
+        try:
+            gate.ask(ticket)
+            if not ticket.granted:
+                await self._beating(woken.wait)
+            self._enter(Step.SLOT)
+            try:
+                delivered = await self._converse()
+                if delivered:
+                    await self._settle()
+            finally:
+                if self._exchange is not None:
+                    self._exchange.close()
+                self.closed_at = trio.current_time()
+        finally:
+            gate.leave(ticket)
+        write = self._clocks.timeouts.write
+        if not delivered:
+            await self._delivery.client.drain(write)
+        # From here on the client may leave: it has all of the answer.
+        self._stream.completed()
+        await self._delivery.client.finish(write)
+
+    async def _converse(self) -> bool:
+        """Connect, send, wait, pump; returns whether the client has accepted all of the answer."""
+        exchange = await self._connect(fresh=False)
+        self._enter(Step.CONNECTED)
+        try:
+            response = await self._ask(exchange)
+        except ConnectFailed:
+            # A kept connection may have been closed by the backend in the very moment of its reuse.
+            if not exchange.reused or exchange.answered:
+                raise
+            exchange.close()
+            exchange = await self._connect(fresh=True)
+            response = await self._ask(exchange)
+        if response.status_code != 200:
+            raise await self._refusal(exchange, response)
+        self._enter(Step.HEAD)
+        content_type = response.headers.get("content-type", "")
+        reader = self._backend.south.reader(self._stream.request, content_type, self._backend.limits)
+        await self._pump(exchange, reader)
+        if not reader.complete:
+            raise BackendTruncated("the backend ended its answer without a terminal marker")
+        return await self._delivery.put_last(self._delivery.writer.end(self._stream.timing()))
+
+    async def _connect(self, *, fresh: bool) -> Exchange:
+        budget = self._clocks.timeouts.connect
+        with trio.move_on_after(budget):
+            self._exchange = await self._backend.transport.exchange(self._request, fresh=fresh)
+            return self._exchange
+        base = self._backend.transport.base
+        raise ConnectTimeout(f"no connection to {base.host}:{base.port} within the connect budget of {budget:g} s")
+
+    async def _ask(self, exchange: Exchange) -> httpx.Response:
+        await self._beating(exchange.send)
+        return await self._beating(exchange.head)
+
+    async def _refusal(self, exchange: Exchange, response: httpx.Response) -> BackendRefused:
+        """Read what the backend says instead of an answer."""
+        body = bytearray()
+        with trio.move_on_after(REFUSAL_TIME):
+            try:
+                while len(body) < LARGEST_REFUSAL and (data := await exchange.receive()):
+                    body += data
+            except BackendTruncated:
+                # the status says enough
+                pass
+        return self._backend.south.refusal(response.status_code, bytes(body))
+
+    async def _pump(self, exchange: Exchange, reader: Reader) -> None:
+        stream, clocks, delivery = self._stream, self._clocks, self._delivery
+        life, client, writer = stream.life, delivery.client, delivery.writer
+        # What comes before the first content is held back: until then another target may take over.
+        held: list[Event] = []
+        while not reader.done:
+            with trio.CancelScope(deadline=clocks.due()) as scope:
+                while not reader.done:
+                    try:
+                        data = await exchange.receive()
+                    except BackendTruncated:
+                        if reader.complete:
+                            return
+                        raise
+                    now = trio.current_time()
+                    stream.bytes_in += len(data)
+                    phase, advanced, tokens = life.phase, life.advanced, life.tokens
+                    events = life.follow(reader.receive(data) if data else reader.end())
+                    clocks.heard(now)
+                    if life.advanced != advanced:
+                        clocks.progressed(now)
+                        if life.tokens != tokens:
+                            self._tokens_at(now)
+                    if life.phase is not phase:
+                        stream.entered(phase)
+                        scope.deadline = clocks.due()
+                    if not (life.tokens or life.finish):
+                        held += events
+                    elif out := writer.write([*held, *events] if held else events):
+                        held.clear()
+                        if not await delivery.put(out):
+                            # The deadline must not cut a frame in two, nor count against the backend.
+                            scope.deadline = inf
+                            await client.drain(clocks.timeouts.write)
+                            now = trio.current_time()
+                            clocks.held_up(now)
+                            scope.deadline = clocks.due()
+                        clocks.sent(now)
+                    if life.failure is not None:
+                        raise refused(life.failure)
+                    if not data:
+                        return
+            if scope.cancelled_caught:
+                if clocks.lingered(trio.current_time()):
+                    return
+                await self._on_due()
+
+    def _tokens_at(self, now: float) -> None:
+        stream = self._stream
+        if stream.first_token_at is None:
+            stream.first_token_at = now
+        elif stream.last_token_at is not None:
+            stream.gaps.note(now - stream.last_token_at)
+        stream.last_token_at = now
+
+    async def _beating(self, wait: Callable[[], Awaitable[T]]) -> T:
+        """Wait for something that may be cancelled and waited for again, under the clocks."""
+        while True:
+            with trio.CancelScope(deadline=self._clocks.due()):
+                return await wait()
+            await self._on_due()
+
+    async def _on_due(self) -> None:
+        """Something is due: an error, or a heartbeat."""
+        clocks = self._clocks
+        now = trio.current_time()
+        error = clocks.spent(now)
+        if error is not None:
+            raise error
+        if now >= clocks.beat_at():
+            await self._delivery.beat(clocks.timeouts.write)
+            clocks.sent(trio.current_time())
+
+    async def _settle(self) -> None:
+        """Read the end of the body if it is about to come."""
+        assert self._exchange is not None
+        with trio.move_on_after(SETTLE):
+            try:
+                while await self._exchange.receive():
+                    pass
+            except BackendTruncated:
+                # The answer was complete: how the connection ends is of no interest.
+                pass
+
+
+def refused(failure: Failed) -> BackendRefused:
+    """The error of an error frame."""
+    return BackendRefused(
+        failure.message,
+        status=failure.status or 502,
+        backend_code=failure.code,
+        backend_type=failure.type,
+    )

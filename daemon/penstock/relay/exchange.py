@@ -1,0 +1,187 @@
+"""One request and its answer on one link: HTTP/1.1 heads by h11, bodies by our own un-chunking.
+
+Every wait may be cancelled and called again: nothing is lost, so one task can wait, send a heartbeat and go on
+waiting.  The answer's body is an ``httpx.AsyncByteStream`` for whoever wants one; the relay calls ``receive``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import h11
+import httpx
+
+from penstock.errors import BackendGarbled, BackendTruncated, ConnectFailed
+from penstock.relay.link import Link, LinkBroken
+from penstock.relay.unchunk import Unchunker
+
+#: The head of an answer; h11 counts what is not yet a whole head.
+LARGEST_HEAD = 65536
+#: Interim answers (100, 103) before the real one.
+MOST_INTERIM = 8
+
+
+class Exchange(httpx.AsyncByteStream):
+    """Owns the link from the moment the request is written until it is closed or given back whole."""
+
+    def __init__(self, link: Link, request: httpx.Request, on_close: Callable[[Exchange], None]) -> None:
+        self._link = link
+        self._on_close = on_close
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
+        head = self._h11.send(
+            h11.Request(method=request.method.encode(), target=request.url.raw_path, headers=request.headers.raw)
+        )
+        assert head is not None
+        self._outgoing = memoryview(head + request.content)
+        self._unchunker: Unchunker | None = None
+        #: payload bytes still to come by Content-Length; None: chunked, or until the link closes
+        self._length: int | None = None
+        #: payload that came in the same read as the head
+        self._early = b""
+        self._ended = False
+        self._keep = False
+        self._closed = False
+        #: whether the link had served another request before
+        self.reused = False
+        #: whether the backend has sent a byte for this request
+        self.answered = False
+
+    async def send(self) -> None:
+        """Write the request; a call after a cancelled one goes on where that stopped.
+
+        A connection that breaks here is reported by :meth:`head`: a server that refuses a body early answers and
+        closes, and its answer says more than the broken pipe.
+        """
+        try:
+            while self._outgoing:
+                sent = await self._link.send_some(self._outgoing)
+                self._outgoing = self._outgoing[sent:]
+        except LinkBroken:
+            self._outgoing = memoryview(b"")
+
+    async def head(self) -> httpx.Response:
+        """The head of the answer.  Raises ConnectFailed (lost before the answer), BackendGarbled (not HTTP)."""
+        interim = 0
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise BackendGarbled(f"the backend's answer is not HTTP/1.1: {error}", "http") from error
+            if isinstance(event, h11.Response):
+                return self._open_body(event)
+            if isinstance(event, h11.InformationalResponse):
+                interim += 1
+                if interim > MOST_INTERIM or event.status_code == 101:
+                    raise BackendGarbled("the backend keeps sending interim answers", "http")
+                continue
+            if event is not h11.NEED_DATA:
+                raise ConnectFailed("the backend closed the connection before it answered")
+            try:
+                data = await self._link.receive()
+            except LinkBroken as error:
+                raise ConnectFailed(f"the connection to the backend broke before it answered: {error}") from error
+            if not data and not self.answered:
+                raise ConnectFailed("the backend closed the connection before it answered")
+            self.answered = True
+            try:
+                self._h11.receive_data(data)
+            except h11.RemoteProtocolError as error:
+                raise BackendGarbled(f"the backend's answer is not HTTP/1.1: {error}", "http") from error
+
+    def _open_body(self, event: h11.Response) -> httpx.Response:
+        response = httpx.Response(event.status_code, headers=list(event.headers), stream=self)
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise BackendGarbled(
+                f"the backend answered in Content-Encoding '{encoding}', which nobody asked for", "http"
+            )
+        transfer = response.headers.get("transfer-encoding")
+        length = response.headers.get("content-length")
+        if transfer is not None:
+            # h11 has refused every coding but chunked.
+            if length is not None:
+                raise BackendGarbled("the backend sent both Content-Length and Transfer-Encoding", "http")
+            self._unchunker = Unchunker()
+        elif event.status_code in (204, 304):
+            self._ended = True
+        elif length is not None:
+            self._length = int(length)
+            self._ended = self._length == 0
+        tokens = {token.strip().lower() for token in response.headers.get("connection", "").split(",")}
+        framed = self._unchunker is not None or self._length is not None
+        self._keep = framed and event.http_version == b"1.1" and "close" not in tokens
+        self._early = self._h11.trailing_data[0]
+        return response
+
+    async def receive(self) -> bytes:
+        """The next payload bytes, never empty before the end; ``b""`` at a well-formed end of the body.
+
+        Raises BackendTruncated when the connection ended first, BackendGarbled for a body that is not HTTP.
+        """
+        while not self._ended:
+            if self._early:
+                data, self._early = self._early, b""
+            else:
+                try:
+                    data = await self._link.receive()
+                except LinkBroken as error:
+                    raise BackendTruncated(f"the connection to the backend broke in mid-answer: {error}") from error
+                if not data:
+                    self._keep = False
+                    if self._unchunker is not None or self._length is not None:
+                        raise BackendTruncated("the backend closed the connection in mid-answer")
+                    self._ended = True
+                    break
+            payload = self._payload(data)
+            if payload:
+                return payload
+        return b""
+
+    def _payload(self, data: bytes) -> bytes:
+        if self._unchunker is not None:
+            payload = self._unchunker.receive(data)
+            if self._unchunker.ended:
+                self._ended = True
+                self._keep = self._keep and not self._unchunker.rest
+            return payload
+        if self._length is not None:
+            payload = data[: self._length]
+            self._length -= len(payload)
+            if not self._length:
+                self._ended = True
+                self._keep = self._keep and len(payload) == len(data)
+            return payload
+        return data
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the body was read to its well-formed end and the connection may carry another request."""
+        return self._ended and self._keep and not self._closed
+
+    def release(self) -> Link:
+        """Take the link out of a reusable exchange."""
+        assert self.reusable
+        self._closed = True
+        return self._link
+
+    def close(self) -> None:
+        """Give the link back if it is clean, close it now if it is not.  Never waits; idempotent."""
+        if not self._closed:
+            self._on_close(self)
+            if not self._closed:
+                self._closed = True
+                self._link.close()
+
+    # httpx's interface
+
+    def __aiter__(self) -> Exchange:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.receive()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        self.close()

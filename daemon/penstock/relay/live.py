@@ -1,0 +1,54 @@
+"""The streams that are alive now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import trio
+
+from penstock.chat.lifecycle import Phase
+from penstock.chat.reasons import Reason
+
+if TYPE_CHECKING:
+    from penstock.relay.stream import Stream
+
+
+class Live:
+    """A set of running streams; ``empty`` can be waited for."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Stream] = {}
+        self._emptied = trio.Event()
+        self._emptied.set()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._streams.values()))
+
+    def add(self, stream: Stream) -> None:
+        if not self._streams:
+            self._emptied = trio.Event()
+        self._streams[stream.id] = stream
+
+    def remove(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        if not self._streams:
+            self._emptied.set()
+
+    def by_phase(self) -> Counter[Phase]:
+        """How many streams are in each phase."""
+        return Counter(stream.phase for stream in self._streams.values())
+
+    async def empty(self) -> None:
+        """Return when no stream is left."""
+        while self._streams:
+            await self._emptied.wait()
+
+    def end_all(self, reason: Reason, message: str) -> None:
+        """End every stream with the same reason; each tells its client in-band."""
+        for stream in self:
+            stream.end(reason, message)

@@ -1,0 +1,137 @@
+"""The transport to one backend: connections, a small idle list, and httpx's transport interface over both.
+
+httpx's own pool loses slots for ever under cancellation and reports a cancelled read as a clean end on the next one.
+Here one connection belongs to one stream; only one whose answer was read to its well-formed end is kept, and it is
+looked at before it is used again.  No redirects, no environment proxies, no cookies, no compression.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+
+import httpx
+import trio
+
+import penstock
+from penstock.errors import ConnectFailed
+from penstock.relay.exchange import Exchange
+from penstock.relay.link import Link, LinkBroken, SocketLink, StreamLink, connect, reason_of
+
+USER_AGENT = f"penstock/{penstock.__version__}"
+
+#: How a connection is made; tests put memory streams here.
+Dial = Callable[[], Awaitable[Link]]
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """All connections to one backend.  ``idle`` of them at most are kept between streams."""
+
+    def __init__(self, base: str, *, api_key: str | None = None, idle: int = 4, dial: Dial | None = None) -> None:
+        self.base = httpx.URL(base.rstrip("/"))
+        self._idle_limit = idle
+        self._idle: list[Link] = []
+        self._open = 0
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = [
+            ("Content-Type", "application/json"),
+            ("Accept", "*/*"),
+            # what comes compressed cannot be split into tokens as it arrives
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", USER_AGENT),
+        ]
+        if api_key:
+            self._headers.append(("Authorization", f"Bearer {api_key}"))
+        self._tls = ssl.create_default_context() if self.base.scheme == "https" else None
+        self._dial = dial or self._dial_network
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for another stream."""
+        return len(self._idle)
+
+    @property
+    def open(self) -> int:
+        """Connections that belong to a stream."""
+        return self._open
+
+    def request(self, method: str, path: str, content: bytes = b"") -> httpx.Request:
+        """A request to a path below the base.  Paths come from a fixed table, never from a client."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(f"{self.base}{path}")
+        return httpx.Request(method, url, headers=self._headers, content=content)
+
+    async def exchange(self, request: httpx.Request, *, fresh: bool = False) -> Exchange:
+        """A connection for this request, the request not yet written.  Raises ConnectFailed.
+
+        ``fresh`` leaves the idle list alone: what a caller asks for after a kept connection turned out to be dead.
+        """
+        link = None if fresh else self._take_idle()
+        reused = link is not None
+        if link is None:
+            link = await self._dial()
+        self._open += 1
+        exchange = Exchange(link, request, self._closed)
+        exchange.reused = reused
+        return exchange
+
+    def _take_idle(self) -> Link | None:
+        while self._idle:
+            link = self._idle.pop()
+            if not link.stale():
+                return link
+            link.close()
+        return None
+
+    def _closed(self, exchange: Exchange) -> None:
+        self._open -= 1
+        if exchange.reusable and len(self._idle) < self._idle_limit:
+            self._idle.append(exchange.release())
+
+    def close_idle(self) -> None:
+        """Close what no stream uses."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _dial_network(self) -> Link:
+        host, scheme = self.base.host, self.base.scheme
+        port = self.base.port or (443 if scheme == "https" else 80)
+        try:
+            sock = await connect(host, port)
+        except OSError as error:
+            raise ConnectFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
+        if self._tls is None:
+            return SocketLink(sock)
+        raw = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        stream = trio.SSLStream(raw, self._tls, server_hostname=host, https_compatible=True)
+        link = StreamLink(stream)
+        done = False
+        try:
+            await stream.do_handshake()
+            done = True
+        except (trio.BrokenResourceError, LinkBroken) as error:
+            cause = error.__cause__ or error
+            raise ConnectFailed(f"no TLS with {host}:{port}: {reason_of(cause)}") from error
+        finally:
+            if not done:
+                link.close()
+        return link
+
+    # httpx's interface
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Connect, send, and wait for the head; the answer's stream owns the connection."""
+        exchange = await self.exchange(request)
+        answered = False
+        try:
+            await exchange.send()
+            response = await exchange.head()
+            answered = True
+            return response
+        finally:
+            if not answered:
+                exchange.close()
+
+    async def aclose(self) -> None:
+        self.close_idle()

@@ -1,0 +1,214 @@
+"""One client connection: reads that never stop, writes that are bounded, a close that closes.
+
+Takes the place of Hypercorn's ``TCPServer``, which sends in a shielded scope without a deadline: there one client that
+stops reading holds its handler, its backend stream and the whole shutdown for ever.  Hypercorn keeps heads, ends and
+keep-alive; the frames of a streamed body go straight to the socket (:meth:`Connection.put`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+import h11
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from penstock.errors import ClientGone, ClientStalled
+from penstock.server.http1 import Http1
+
+READ_SIZE = 65536
+#: How long a connection that we end may go on sending what nobody reads.  Closing at once would reset it, and a
+#: reset can destroy the answer that is still on its way.
+LINGER = 1.0
+#: The key of the connection in the ASGI scope's ``state``.
+STATE_KEY = "penstock.connection"
+
+
+class Connection:
+    """``run`` it in its own task; it returns when the connection is closed and nothing of it is left.
+
+    ``idle`` seconds are how long a request's head may take and how long an unused connection stays.  ``write`` seconds
+    without an accepted byte end it, for answers that carry no budget of their own.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: HypercornConfig,
+        context: WorkerContext,
+        sock: socket.socket,
+        *,
+        idle: float,
+        write: float,
+        closed: Callable[[Connection], None],
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._sock = sock
+        self._idle = idle
+        self._write = write
+        self._on_closed = closed
+        self._closed = False
+        self._lingering = False
+        self._in_request = False
+        #: a head that waits for the first bytes of its body
+        self._held = b""
+        self._holding = False
+        #: bytes that the client has not accepted yet
+        self._pending = memoryview(b"")
+        self._reading = trio.CancelScope()
+
+    async def run(self) -> None:
+        try:
+            client = parse_socket_addr(self._sock.family, self._sock.getpeername())
+            server = parse_socket_addr(self._sock.family, self._sock.getsockname())
+            async with TaskGroup() as tasks:
+                state = ConnectionState({STATE_KEY: self})
+                self._protocol = Http1(
+                    self._app, self._config, self._context, tasks, state, False, client, server, self._send
+                )
+                self._protocol.on_request = self._begin_request
+                await self._read()
+                await self._protocol.handle(Closed())
+        except OSError:
+            # getpeername of a client that has already left
+            pass
+        finally:
+            self.close()
+            self._on_closed(self)
+
+    # reading
+
+    async def _read(self) -> None:
+        self._reading.deadline = trio.current_time() + self._idle
+        with self._reading:
+            while not self._closed:
+                try:
+                    await trio.lowlevel.wait_readable(self._sock)
+                    data = self._sock.recv(READ_SIZE)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                except (OSError, trio.ClosedResourceError):
+                    return
+                if not data:
+                    # A half-close means leaving: no client here half-closes and goes on reading.
+                    return
+                if not self._lingering:
+                    await self._protocol.handle(RawData(data))
+
+    def _begin_request(self) -> None:
+        self._in_request = True
+        self._reading.deadline = float("inf")
+
+    def drain(self) -> None:
+        """The daemon stops: an idle connection goes now, a busy one after its answer."""
+        if not self._in_request:
+            self._reading.cancel(reason="draining")
+
+    # writing
+
+    def hold_head(self) -> None:
+        """Let the next head wait for the first bytes of its body, so that both leave in one write."""
+        self._holding = True
+
+    def put(self, data: bytes) -> bool:
+        """Write what the socket takes now; False when something had to be left for :meth:`flush`.
+
+        Raises ClientGone.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if self._pending:
+            self._pending = memoryview(bytes(self._pending) + data)
+            return False
+        if self._closed or self._lingering:
+            raise ClientGone("the client has closed the connection")
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            raise ClientGone("the client has closed the connection") from error
+        if sent == len(data):
+            return True
+        self._pending = memoryview(data)[sent:]
+        return False
+
+    def counted(self, data: bytes) -> bytes:
+        """Tell h11 of bytes of a body whose length was announced; returns them as they go out."""
+        return self._protocol.connection.send(h11.Data(data=data)) or b""
+
+    async def flush(self, write: float) -> None:
+        """Wait until everything is accepted.  Raises ClientGone, or ClientStalled after ``write`` seconds of nothing.
+
+        A cancelled call leaves the rest pending; it can be called again.
+        """
+        while self._pending:
+            if self._closed:
+                raise ClientGone("the client has closed the connection")
+            try:
+                with trio.move_on_after(write) as budget:
+                    await trio.lowlevel.wait_writable(self._sock)
+                if budget.cancelled_caught:
+                    raise ClientStalled(f"the client accepted no byte for {write:g} s (write budget)")
+                sent = self._sock.send(self._pending)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, trio.ClosedResourceError) as error:
+                raise ClientGone("the client has closed the connection") from error
+            self._pending = self._pending[sent:]
+
+    async def _send(self, event: Event) -> None:
+        """Hypercorn's way out."""
+        if isinstance(event, RawData):
+            if self._holding:
+                self._holding = False
+                self._held = event.data
+                return
+            # Hypercorn ends a counted body with an empty piece of data.
+            if not event.data and not self._held:
+                return
+            try:
+                if not self.put(event.data):
+                    await self.flush(self._write)
+            except (ClientGone, ClientStalled):
+                self.close()
+        elif isinstance(event, Closed):
+            if self._held or self._pending:
+                await self._send(RawData(b""))
+            self._linger()
+            await self._protocol.handle(Closed())
+        elif isinstance(event, Updated) and event.idle:
+            self._in_request = False
+            self._reading.deadline = trio.current_time() + self._idle
+            if self._context.terminated.is_set():
+                self.drain()
+
+    def _linger(self) -> None:
+        """End our side, and let the reader wait a moment for the client to end its own."""
+        if not self._closed and not self._lingering:
+            self._lingering = True
+            self._reading.deadline = trio.current_time() + LINGER
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close in mid-answer: the client sees a body without its end."""
+        self._held = b""
+        self.close()
+
+    def close(self) -> None:
+        """Close now, without waiting; idempotent.  Wakes the reader and whoever waits in :meth:`flush`."""
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()

@@ -1,0 +1,192 @@
+"""The accept loop: sockets in, one bounded task per connection, nothing left after it.
+
+A wake-up accepts all that wait (bounded), or 64 simultaneous clients would cost 64 turns of the event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper
+
+from penstock.config.model import Config
+from penstock.errors import ConfigError
+from penstock.server.connection import Connection
+
+BACKLOG = 1024
+ACCEPT_AT_ONCE = 64
+#: Out of descriptors or memory: wait for connections to end instead of spinning.
+CAPACITY_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+CAPACITY_PAUSE = 0.1
+#: The kernel gives up on a client that acknowledges nothing; a back-stop, since it also hits a very slow reader.
+USER_TIMEOUT = 90.0
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
+)
+BUSY_BODY = (
+    b'{"error":{"message":"penstock has as many connections as limits.connections allows",'
+    b'"type":"upstream_error","param":null,"code":"connections"}}'
+)
+
+
+def bind_all(addresses: Iterable[str]) -> list[socket.socket]:
+    """All of them, or none.  Raises ConfigError."""
+    with ExitStack() as on_failure:
+        sockets = [on_failure.enter_context(bind(address)) for address in addresses]
+        on_failure.pop_all()
+    return sockets
+
+
+def bind(address: str) -> socket.socket:
+    """A listening non-blocking socket for ``HOST:PORT``, ``[::1]:PORT`` or ``unix:/path``.  Raises ConfigError."""
+    if address.startswith("unix:"):
+        return _bind_unix(address.removeprefix("unix:"))
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # inherited by every accepted connection
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(USER_TIMEOUT * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind((host, int(port)))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError([f"cannot listen on {address}: {error.strerror}"]) from error
+    return sock
+
+
+def _bind_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _remove_dead(path)
+        # The mode must be right from the first moment, so it cannot be set afterwards.
+        umask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(umask)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError([f"cannot listen on unix:{path}: {error.strerror}"]) from error
+    return sock
+
+
+def _remove_dead(path: str) -> None:
+    """Remove a socket that nobody listens on; never anything else."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "a file that is no socket is in the way")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+            else:
+                raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def address_of(sock: socket.socket) -> str:
+    """The bound address, as a client would write it."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    return f"http://[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"http://{name[0]}:{name[1]}"
+
+
+class Listener:
+    """All listening sockets and their connections; ``run`` it in the service's nursery."""
+
+    def __init__(
+        self, sockets: list[socket.socket], app: AppWrapper, hypercorn: HypercornConfig, config: Config
+    ) -> None:
+        self.sockets = sockets
+        self.refused = 0
+        self._app = app
+        self._hypercorn = hypercorn
+        self._config = config
+        self._context = WorkerContext(None)
+        self._connections: set[Connection] = set()
+        self._accepting = trio.CancelScope()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def run(self) -> None:
+        """Accept until :meth:`drain`, then return when the last connection is gone."""
+        async with trio.open_nursery() as nursery:
+            with self._accepting:
+                async with trio.open_nursery() as acceptors:
+                    for sock in self.sockets:
+                        acceptors.start_soon(self._accept, sock, nursery, name=f"accept {address_of(sock)}")
+
+    async def drain(self) -> None:
+        """Accept nothing more, close idle connections, let busy ones end with their answer."""
+        self._accepting.cancel(reason="draining")
+        self.close()
+        await self._context.terminated.set()
+        for connection in list(self._connections):
+            connection.drain()
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            if sock.fileno() != -1:
+                path = sock.getsockname() if sock.family == socket.AF_UNIX else None
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+                if path:
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
+
+    async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(listening)
+            except trio.ClosedResourceError:
+                return
+            for _ in range(ACCEPT_AT_ONCE):
+                try:
+                    sock, _address = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in CAPACITY_ERRNOS:
+                        await trio.sleep(CAPACITY_PAUSE)
+                    # anything else is the client's: it left before it was accepted
+                    break
+                sock.setblocking(False)
+                self._admit(sock, nursery.start_soon)
+
+    def _admit(self, sock: socket.socket, start: Callable[..., None]) -> None:
+        if len(self._connections) >= self._config.limits.connections:
+            self.refused += 1
+            with suppress(OSError):
+                sock.send(BUSY % (len(BUSY_BODY), BUSY_BODY))
+            sock.close()
+            return
+        connection = Connection(
+            self._app,
+            self._hypercorn,
+            self._context,
+            sock,
+            idle=self._config.limits.header_time,
+            write=self._config.timeouts.write,
+            closed=self._connections.discard,
+        )
+        self._connections.add(connection)
+        start(connection.run)

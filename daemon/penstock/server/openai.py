@@ -1,0 +1,56 @@
+"""The routes of OpenAI clients, each with and without ``/v1``."""
+
+from __future__ import annotations
+
+from quart import Blueprint, current_app, request
+
+from penstock.dialects import openai_models
+from penstock.dialects.registry import NORTHBOUND
+from penstock.server import models
+from penstock.server.asgi import Work, body_of, while_connected
+from penstock.server.media import require_json
+from penstock.server.relaying import relay
+from penstock.server.state import KEY, State
+
+routes = Blueprint("openai", __name__)
+north = NORTHBOUND["openai"]
+
+
+@routes.post("/v1/chat/completions")
+@routes.post("/chat/completions")
+async def chat_completions() -> Work:
+    return await _generate("chat")
+
+
+@routes.post("/v1/completions")
+@routes.post("/completions")
+async def completions() -> Work:
+    return await _generate("completion")
+
+
+@routes.get("/v1/models")
+@routes.get("/models")
+async def list_models() -> Work:
+    state: State = current_app.config[KEY]
+
+    async def answer() -> tuple[int, bytes]:
+        return 200, openai_models.listing(await models.visible(state))
+
+    return Work(lambda sink: while_connected(sink, answer))
+
+
+@routes.get("/v1/models/<path:name>")
+@routes.get("/models/<path:name>")
+async def one_model(name: str) -> Work:
+    state: State = current_app.config[KEY]
+    model = await models.one(state, name)
+
+    async def answer() -> tuple[int, bytes]:
+        return 200, openai_models.one(model)
+
+    return Work(lambda sink: while_connected(sink, answer))
+
+
+async def _generate(operation: str) -> Work:
+    require_json(request)
+    return await relay(current_app.config[KEY], north, north.parse(operation, body_of(request)))

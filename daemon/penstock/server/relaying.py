@@ -1,0 +1,74 @@
+"""From a parsed request to a stream at work: the same for every dialect."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from secrets import token_hex
+
+import trio
+
+from penstock.chat.request import Request
+from penstock.dialects.base import Identity, Northbound
+from penstock.errors import BadRequest
+from penstock.policy.routing import Target
+from penstock.relay.stream import Plan, Stream
+from penstock.server.asgi import Work
+from penstock.server.sink import Sink
+from penstock.server.state import State
+
+#: Ids are unique among all daemons by the first half and in order within one by the second.
+_BOOT = token_hex(3)
+_NUMBERS = count(1)
+
+
+async def relay(state: State, north: Northbound, request: Request) -> Work:
+    """The work of one stream.  Raises UnknownModel, BadRequest, Draining while nothing has begun."""
+    state.refuse_while_draining()
+    targets = await targets_of(state, request.model)
+    plans = plan(state, request, targets)
+    identity = Identity(stream=f"{_BOOT}{next(_NUMBERS):06x}", created=time.time())
+
+    async def run(sink: Sink) -> object:
+        return await Stream(
+            identity=identity,
+            request=request,
+            north=north,
+            plans=plans,
+            client=sink,
+            live=state.live,
+            pace=state.pace,
+            report=state.report,
+            failed=state.failed,
+            bug=state.bug,
+        ).run()
+
+    return Work(run)
+
+
+async def targets_of(state: State, model: str) -> list[Target]:
+    """The targets of a model name, the best first.  Raises UnknownModel."""
+    router = state.router
+    found = router.route_of(model)
+    if found is None or len(found[1].targets) > 1:
+        # Which of several backends has the model, or which names are near, only their lists can tell.
+        await state.catalogue.models()
+    return router.targets(model, state.catalogue.known())
+
+
+def plan(state: State, request: Request, targets: list[Target]) -> list[Plan]:
+    """The calls to all targets that can be asked this at all.  Raises BadRequest when none can."""
+    plans = []
+    refusal: BadRequest | None = None
+    for target in state.health.order(targets, lambda target: target.backend, trio.current_time()):
+        backend = state.backends[target.backend]
+        try:
+            call = backend.south.encode(request, target.model)
+        except BadRequest as error:
+            refusal = refusal or error
+        else:
+            plans.append(Plan(target=target, backend=backend, call=call))
+    if not plans:
+        assert refusal is not None
+        raise refusal
+    return plans

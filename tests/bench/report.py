@@ -1,0 +1,105 @@
+"""The run as Markdown: what must be reached, then every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from .scenarios import MUSTS, SCENARIOS, Must, Results, Scenario
+from .targets import RELAY, TARGETS
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    must: Must
+    values: Sequence[float]  #: empty: not measured in this run
+
+    @property
+    def value(self) -> float:
+        if not self.must.worst:
+            return median(self.values)
+        return min(self.values) if self.must.at_least else max(self.values)
+
+    @property
+    def word(self) -> str:
+        if not self.values:
+            return "not measured"
+        return "met" if self.must.met(self.value) else "**missed**"
+
+
+def judge(must: Must, results: Results) -> Verdict:
+    """The figure of each repeat; where it is a comparison, with the relay in the same repeat."""
+    values = []
+    for (variant, target), repeats in results.items():
+        if target == must.target.name:
+            beside = results.get((variant, RELAY.name), ()) if must.beside_relay else repeats
+            values += [must.value(own, relay) for own, relay in zip(repeats, beside, strict=False)]
+    return Verdict(must, values)
+
+
+def judge_all(results: Mapping[str, Results]) -> list[Verdict]:
+    return [judge(must, results.get(must.letter, {})) for must in MUSTS]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """The median, and what the repeats ranged over."""
+    if not values:
+        return "–"
+    middle = f"{median(values):,.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} [{min(values):,.{digits}f}..{max(values):,.{digits}f}]"
+
+
+def row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def musts(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    yield row(("", "figure", "must be", "measured", "verdict"))
+    yield row(("---",) * 5)
+    for verdict in verdicts:
+        must = verdict.must
+        bound = f"{'≥' if must.at_least else '≤'} {must.limit:g} {must.unit}"
+        if must.worst and verdict.values:
+            measured = f"{verdict.value:,.{must.digits}f}"
+        else:
+            measured = spread(verdict.values, must.digits)
+        yield row((must.letter, must.text, bound, measured, verdict.word))
+
+
+def figures(scenario: Scenario, results: Results) -> Iterator[str]:
+    yield f"**{scenario.letter}: {scenario.title}**"
+    yield ""
+    variants = list(dict.fromkeys(variant for variant, _ in results))
+    named = variants != [""]
+    yield row((*(("when, how",) if named else ()), "target", *(column.head for column in scenario.columns)))
+    yield row(("---",) * (1 + named) + ("---:",) * len(scenario.columns))
+    for (variant, name), repeats in results.items():
+        cells = [
+            spread([one[column.key] / column.divisor for one in repeats if column.key in one], column.digits)
+            for column in scenario.columns
+        ]
+        yield row((*((variant,) if named else ()), TARGETS[name].title, *cells))
+    yield ""
+
+
+def render(results: Mapping[str, Results], machine: str, mood: str) -> str:
+    """Everything between the markers."""
+    verdicts = [verdict for verdict in judge_all(results) if verdict.must.letter in results]
+    lines = [f"Machine: {machine}.", "", f"Run: {mood}.", "", *musts(verdicts), ""]
+    for letter, measured in results.items():
+        lines += figures(SCENARIOS[letter], measured)
+    return "\n".join(lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace what lies between the markers."""
+    page = path.read_text()
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the lines {BEGIN} and {END}")
+    path.write_text(f"{before}{BEGIN}\n{text.rstrip()}\n{END}{after}")

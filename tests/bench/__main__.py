@@ -1,4 +1,4 @@
-"""``python -m tests.bench [SCENARIO...] [--quick] [--check] [--write]``: measure, print, judge."""
+"""``python -m tests.bench [SCENARIO...] [--quick] [--check] [--write PAGE]``: measure, print, judge."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from pathlib import Path
 from . import report
 from .load import Figures
 from .machine import Clock, checkpoint_us, describe
-from .processes import ROOT, BenchError
+from .processes import BenchError
 from .scenarios import SCENARIOS, Results, Scenario
-from .targets import TARGETS, TRANSLATED, Bench, Target
-
-PAGE = ROOT / "docs" / "performance.md"
+from .targets import DIRECT, TARGETS, TRANSLATED, Bench, Target
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {' '.join(SCENARIOS)}; all by default")
-    parser.add_argument("--targets", help=f"of {','.join(TARGETS)}, or translated for the last two; all by default")
+    parser.add_argument("--targets", help=f"of {','.join(TARGETS)}; translated: the last two")
     parser.add_argument("--quick", action="store_true", help="under a minute, coarse")
     parser.add_argument("--repeats", type=int, help="instead of the number that each scenario has")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a must is missed")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the markers of this file")
     options = parser.parse_args()
     both = ",".join(target.name for target in TRANSLATED)
-    names = (options.targets or ",".join(TARGETS)).replace("translated", both).split(",")
+    every = ",".join(name for name in TARGETS if name != DIRECT.name or not options.quick)
+    names = (options.targets or every).replace("translated", both).split(",")
     for kind, given, known in (("scenario", options.scenarios, SCENARIOS), ("target", names, TARGETS)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"no {kind} {unknown[0]!r}; there are {' '.join(known)}")
@@ -84,7 +83,7 @@ def main() -> int:
     text = report.render(results, f"{describe()}; one Trio checkpoint takes {yardstick:.1f} µs", mood)
     print(text)
     if options.write:
-        report.write(PAGE, text)
+        report.write(options.write, text)
     missed = [verdict for verdict in report.judge_all(results) if verdict.word == "**missed**"]
     return 1 if options.check and missed else 0
 

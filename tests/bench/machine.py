@@ -12,6 +12,8 @@ from typing import Self
 
 import trio
 
+#: cores that others may take before the machine no longer counts as quiet
+QUIET = 0.2
 _LIBRARIES = ("penstock", "trio", "hypercorn", "quart", "quart-trio", "httpx", "h11", "msgspec")
 
 
@@ -65,8 +67,9 @@ class Clock:
     def since(self, start: Clock) -> str:
         wall = self.wall - start.wall
         others = max(0.0, self.busy - start.busy - (self.own - start.own))
+        quiet = "" if others / wall <= QUIET else " **Not a quiet machine: bounds on wall-clock figures say little.**"
         return (
             f"load {start.load:.2f} before and {self.load:.2f} after (the run's own work included); meanwhile other "
             f"processes took {others / wall:.2f} cores, the hypervisor {(self.stolen - start.stolen) / wall:.2f}; "
-            f"{wall:.0f} s"
+            f"{wall:.0f} s.{quiet}"
         )

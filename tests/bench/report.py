@@ -89,7 +89,7 @@ def figures(scenario: Scenario, results: Results) -> Iterator[str]:
 def render(results: Mapping[str, Results], machine: str, mood: str) -> str:
     """Everything between the markers."""
     verdicts = [verdict for verdict in judge_all(results) if verdict.must.letter in results]
-    lines = [f"Machine: {machine}.", "", f"Run: {mood}.", "", *musts(verdicts), ""]
+    lines = [f"Machine: {machine}.", "", f"Run: {mood}", "", *musts(verdicts), ""]
     for letter, measured in results.items():
         lines += figures(SCENARIOS[letter], measured)
     return "\n".join(lines)

@@ -46,23 +46,24 @@ def _one(job: Callable[[bool], Job]) -> Callable[[bool], Mapping[str, Job]]:
 
 
 def _one_stream(quick: bool) -> Job:
-    window = 1.0 if quick else 2.5
-    return Job(kind="streams", plan=Plan(rate=50, frames=int(50 * (window + 0.5))), warm=0.2, window=window)
+    window = 0.8 if quick else 2.5
+    return Job(kind="streams", plan=Plan(rate=50, frames=int(50 * (window + 0.4))), warm=0.2, window=window)
 
 
 def _paced(quick: bool) -> Job:
-    window = 1.2 if quick else 3.0
-    plan = Plan(rate=50, frames=int(50 * (window + 0.8)))
-    return Job(kind="streams", clients=64, plan=plan, warm=0.5, window=window, spread=0.02)
+    warm, window = (0.2, 0.8) if quick else (0.4, 3.0)
+    plan = Plan(rate=50, frames=int(50 * (warm + window + 0.2)))
+    return Job(kind="streams", clients=64, plan=plan, warm=warm, window=window, spread=0.02)
 
 
 def _full_speed(quick: bool) -> Job:
-    window = 0.7 if quick else 1.5
-    return Job(kind="streams", clients=64, plan=Plan(millis=int(1000 * (window + 0.8))), warm=0.5, window=window)
+    warm, window = (0.2, 0.5) if quick else (0.4, 1.5)
+    millis = int(1000 * (warm + window + 0.3))
+    return Job(kind="streams", clients=64, plan=Plan(millis=millis), warm=warm, window=window)
 
 
 def _requests(quick: bool) -> Job:
-    return Job(kind="requests", clients=4, plan=Plan(frames=3), warm=0.2, window=0.7 if quick else 1.5)
+    return Job(kind="requests", clients=4, plan=Plan(frames=3), warm=0.2, window=0.5 if quick else 1.5)
 
 
 def _at_once(quick: bool) -> Job:
@@ -77,14 +78,14 @@ def _ends(quick: bool) -> Mapping[str, Job]:
     }
     closes = {"FIN": "fin", "RST": "rst", "half-close": "half"}
     return {
-        f"{phase}, {name}": Job(kind="teardown", plan=plan, close=close, rounds=20 if quick else 100)
+        f"{phase}, {name}": Job(kind="teardown", plan=plan, close=close, rounds=10 if quick else 100)
         for phase, plan in phases.items()
         for name, close in closes.items()
     }
 
 
 def _stalled(quick: bool) -> Job:
-    return Job(kind="stalled_reader", plan=Plan(frames=210_000), window=1.0 if quick else 2.0)
+    return Job(kind="stalled_reader", plan=Plan(frames=210_000), window=0.5 if quick else 2.0)
 
 
 def _open(quick: bool) -> Job:

@@ -25,7 +25,7 @@ def check_openai_stream(body: bytes) -> list[dict[str, object]]:
     choices = [chunk for chunk in chunks if chunk["choices"]]
     usages = [chunk for chunk in chunks if not chunk["choices"]]
     assert choices or error, "no choice"
-    assert len(usages) <= 1 and chunks[-len(usages) :] == usages or not usages, "usage is not the one last chunk"
+    assert not usages or usages == chunks[-1:], "usage is not the one last chunk"
     for chunk in usages:
         _check_usage(chunk["usage"])
     assert all(chunk.get("usage") is None for chunk in choices), "usage beside a choice"

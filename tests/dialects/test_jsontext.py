@@ -1,4 +1,4 @@
-"""JSON towards clients (strict), from backends (tolerant) and on the way out (safe), and the typed reading of fields."""
+"""JSON towards clients (strict), from backends (tolerant), on the way out (safe), and the typed reading of fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ REFUSED = [
     (b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}", "the body nests deeper than 64 levels"),
     (b'{"a":' * 65, "the body nests deeper than 64 levels"),
     (b"[" * 1_000_000, "the body nests deeper than 64 levels"),
-    (b'{"a\\"[[[' + b'":[' * 70, "the body nests deeper than 64 levels"),
+    (b'{"a": [' + b"0," * 250_001 + b"0]}", "the body holds more than 250000 values"),
+    (b'{"a\\"]]]":' + b"[" * 70, "the body nests deeper than 64 levels"),
 ]
 
 
@@ -69,12 +70,13 @@ def test_depth_is_the_callers_choice() -> None:
         decode_request(b'{"a": {"b": {}}}', depth=2)
 
 
-@given(st.binary(max_size=60) | st.text("{}[]\":,\\u0d8aNIe19.-tn \n", max_size=60).map(str.encode))
+@given(st.binary(max_size=60) | st.text('{}[]":,\\u0d8aNIe19.-tn \n', max_size=60).map(str.encode))
 def test_no_body_raises_anything_else(body: bytes) -> None:
     try:
-        decode_request(body)
-    except BadRequest as error:
-        assert error.message
+        value = decode_request(body)
+    except BadRequest:
+        return
+    assert isinstance(value, dict)
 
 
 TOLERATED = [
@@ -97,7 +99,13 @@ def test_what_is_no_json_is_a_value_error(body: bytes) -> None:
         decode(body)
 
 
-@given(st.recursive(st.none() | st.floats(allow_nan=False) | st.text(), lambda inner: st.lists(inner), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner),
+        max_leaves=8,
+    )
+)
 def test_what_was_encoded_is_decoded(value: object) -> None:
     text = encode(value)
     assert b"\n" not in text and b"\r" not in text
@@ -140,7 +148,7 @@ def test_fields_are_read_by_type() -> None:
         (lambda: fields.integer(BODY, "i", low=4), "'i' must be an integer of at least 4 (got 3)", "i"),
         (lambda: fields.boolean(BODY, "i"), "'i' must be true or false (got 3)", "i"),
         (lambda: fields.strings({"l": ["a", 1]}, "l", where="o."), "'o.l[1]' must be a string (got 1)", "o.l[1]"),
-        (lambda: fields.mapping(BODY, "l"), "'l' must be an object (got [\"a\",\"b\"])", "l"),
+        (lambda: fields.mapping(BODY, "l"), '\'l\' must be an object (got ["a","b"])', "l"),
         (lambda: fields.sequence(BODY, "m"), "'m' must be a list (got {\"k\":1})", "m"),
         (lambda: fields.objects(BODY, "l"), "'l[0]' must be an object (got \"a\")", "l[0]"),
         (lambda: fields.text({"x": ["y" * 99]}, "x"), f"'x' must be a string (got [\"{'y' * 55}...)", "x"),

@@ -22,8 +22,8 @@ def lines(*chunks: bytes, limit: int = LIMIT) -> list[bytes]:
 CASES = {
     "one line": (b'{"a":1}\n', [b'{"a":1}\n']),
     "several lines": (b"1\n2\n3\n", [b"1\n", b"2\n", b"3\n"]),
-    "CRLF is handed on": (b"1\r\n2\r\n", [b"1\r\n", b"2\r\n"]),
-    "a lone CR ends no line": (b"[1,\r2]\n", [b"[1,\r2]\n"]),
+    "CRLF": (b"1\r\n2\r\n", [b"1\n", b"2\n"]),
+    "a lone CR ends no line": (b"[1,\r2]\n", [b"[1,2]\n"]),
     "blank lines": (b"\n\n1\n  \n\r\n\t\n2\n", [b"1\n", b"2\n"]),
     "spaces before a line": (b"   1\n", [b"   1\n"]),
     "no LF at the end": (b"1\n2", [b"1\n", b"2\n"]),
@@ -42,7 +42,7 @@ def test_cut_anywhere(data: bytes, expected: list[bytes]) -> None:
         assert lines(data[:cut], data[cut:]) == expected
 
 
-@given(st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line and line.strip())), st.data())
+@given(st.lists(st.binary(min_size=1).filter(lambda line: not {10, 13} & {*line} and line.strip())), st.data())
 def test_any_chunks(wanted: list[bytes], data: st.DataObject) -> None:
     body = b"".join(line + b"\n" for line in wanted)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)))))
@@ -68,6 +68,11 @@ def test_no_text_makes_a_second_line(text: str) -> None:
     line = ndjson.line({"text": text})
     assert len(line.decode().splitlines()) == 1
     assert json.loads(line) == {"text": text}
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_each_separator_is_escaped(separator: str) -> None:
+    assert ndjson.line("a" + separator) == b'"a\\u%04x"\n' % ord(separator)
 
 
 def test_escape_changes_nothing_else() -> None:

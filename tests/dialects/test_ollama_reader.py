@@ -89,7 +89,7 @@ CASES: dict[str, tuple[str, str, list[Event]]] = {
     "an empty piece": ("chat", EMPTY, [OPENED, PULSE]),
     "nothing but done:false": ("chat", said('"done":false'), [OPENED, PULSE]),
     "unknown fields": ("chat", STRANGE, [OPENED, whole(Text("x"), STRANGE)]),
-    "CRLF": ("chat", line := HELLO[:-1] + "\r\n", [OPENED, whole(Text("Hello"), line)]),
+    "CRLF": ("chat", HELLO[:-1] + "\r\n", [OPENED, whole(Text("Hello"), HELLO)]),
     "blank lines": ("chat", "\n" + EMPTY + " \r\n\n" + EMPTY, [OPENED, PULSE, PULSE]),
     "a line without LF": ("chat", HELLO[:-1], [OPENED, whole(Text("Hello"), HELLO)]),
     "Unicode's line ends are escaped": (
@@ -185,6 +185,11 @@ CASES: dict[str, tuple[str, str, list[Event]]] = {
         "chat",
         said('"message":{"role":"assistant","content":"x"},"done_reason":"stop"'),
         [OPENED, Text("x"), STOP],
+    ),
+    "done_reason beside done:false": (
+        "chat",
+        LAST.replace('"done":true', '"done":false'),
+        [OPENED, STOP],
     ),
     "done_reason first, done later": (
         "chat",
@@ -318,6 +323,7 @@ GARBLED = {
     "text": ("Internal Server Error\n", "parse"),
     "text without LF": ("<html>no", "parse"),
     "cut in the middle": (HELLO[:30] + "\n", "parse"),
+    "nested without end": (HELLO.replace('"done"', '"x":' + "[" * 100_000 + "]" * 100_000 + ',"done"'), "parse"),
     "a number": ("7\n", "schema"),
     "a list": ("[]\n", "schema"),
     "an empty object": ("{}\n", "schema"),

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama_conformance import check_ollama_stream
 
+from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Progress, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Message, Operation, Request
-from penstock.dialects.base import Identity, Timing, Writer
-from penstock.dialects.ollama import is_load, load_answer, ollama_north
+from penstock.dialects.base import Identity, Limits, Timing, Writer
+from penstock.dialects.ollama import is_load, load_answer, ollama_north, ollama_south
 from penstock.errors import BackendGarbled, BackendTruncated, UnknownModel
 
 IDENTITY = Identity(stream="7f3k9q2m", created=1789000000.25)
@@ -222,13 +223,18 @@ def test_lines_of_ours_between_theirs_name_their_model() -> None:
     assert {line["model"] for line in check_ollama_stream(body)} == {"m"}
 
 
-def test_calls_keep_their_order() -> None:
+def test_calls_keep_their_order_and_number() -> None:
     body = written(
-        Opened(model="m"), *FRAGMENTS[:-1], ToolDelta(2, "call_3", "h", "{}", RAW_CALL), FRAGMENTS[-1], passthrough=True
+        Opened(model="m"),
+        *FRAGMENTS[:-1],
+        ToolDelta(2, "call_3", "h", "{}", RAW_CALL),
+        ToolDelta(3, "call_4", "i", "{}"),
+        FRAGMENTS[-1],
+        passthrough=True,
     )
     messages = [line["message"] for line in check_ollama_stream(body)]
-    names = [call["function"]["name"] for message in messages for call in message.get("tool_calls", [])]
-    assert names == ["f", "g", "h"]
+    calls = [call["function"] for message in messages for call in message.get("tool_calls", [])]
+    assert [(call["name"], call.get("index")) for call in calls] == [("f", 0), ("g", 1), ("h", None), ("i", 3)]
 
 
 def test_frames_are_not_sent_on_in_one_object() -> None:
@@ -323,3 +329,45 @@ def test_any_answer(batches: list[list[Event]], operation: str, stream: bool) ->
     said = [line["message"] if operation == "chat" else line for line in lines]
     text = "".join(str(part["content" if operation == "chat" else "response"]) for part in said)  # type: ignore[index]
     assert text == "".join(event.text for event in events if isinstance(event, Text))
+
+
+HEADS = ['{"model":"m","created_at":"2026-09-10T00:26:40.1Z",', '{"model":"m",', "{"]
+CALL = '"tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]'
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """An answer of a server that keeps to the rules on some lines only."""
+    lines: list[str] = []
+    for text in draw(st.lists(st.text())):
+        content = json.dumps(text, ensure_ascii=False)
+        more = draw(st.sampled_from(["", f',"thinking":{content}', f",{CALL}", f",{CALL[:-1]},{CALL[14:]}"]))
+        role = draw(st.sampled_from(['"role":"assistant",', ""]))
+        done = draw(st.sampled_from([',"done":false', ""]))
+        lines.append(f'{draw(st.sampled_from(HEADS))}"message":{{{role}"content":{content}{more}}}{done}}}')
+    counters = draw(
+        st.sampled_from(['"total_duration":1', RAW_LAST.decode().partition('"done_reason":"stop",')[2][:-2]])
+    )
+    lines.append(f'{draw(st.sampled_from(HEADS))}"message":{{"role":"assistant","content":""}},"done":true,')
+    lines[-1] += f'"done_reason":"{draw(st.sampled_from(["stop", "length", "eos", ""]))}",{counters}}}'
+    return "".join(line + draw(st.sampled_from(["\n", "\r\n"])) for line in lines).encode()
+
+
+@given(bodies())
+def test_any_server_becomes_one_that_every_client_takes(body: bytes) -> None:
+    request = ollama_north.parse("chat", b'{"model":"coder","messages":[{"role":"user"}]}')
+
+    def read(data: bytes) -> list[Event]:
+        return ollama_south.reader(request, "", Limits()).receive(data)
+
+    events = read(body)
+    told = ollama_north.writer(request, IDENTITY, passthrough=True)
+    sent = told.write(events) + told.end(TIMING)
+    check_ollama_stream(sent)
+    before, after = Aggregate(), Aggregate()
+    before.add(events)
+    after.add(read(sent))
+    for field in ("text", "thinking", "finish"):
+        assert getattr(after.completion(), field) == getattr(before.completion(), field)
+    calls = [[(call.name, call.arguments) for call in answer.completion().tool_calls] for answer in (before, after)]
+    assert calls[0] == calls[1]

@@ -1,8 +1,9 @@
-"""The event-stream decoder: one table, each row whole, split at every byte, one byte at a time and with more behind it."""
+"""The event-stream decoder: one table, each row whole, split at every byte, bytewise and with more behind it."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,10 @@ def decoded(*pieces: bytes) -> list[Frame | Comment]:
     return [frame for piece in pieces for frame in decoder.receive(piece)] + decoder.end()
 
 
+def in_steps(decoder: Decoder, body: bytes, step: int) -> list[Frame | Comment]:
+    return [frame for at in range(0, len(body), step) for frame in decoder.receive(body[at : at + step])]
+
+
 @pytest.mark.parametrize(("body", "frames"), [pytest.param(*case[1:], id=case[0]) for case in CASES])
 class TestAnyCutGivesTheSameFrames:
     def test_whole(self, body: bytes, frames: list[Frame | Comment]) -> None:
@@ -106,18 +111,14 @@ class TestLimit:
     )
     def test_one_event_of_more_is_refused_however_it_is_cut(self, body: bytes) -> None:
         for step in (1, 7, len(body)):
-            decoder = Decoder(100)
-            with pytest.raises(BackendGarbled, match="limits.line") as caught:
-                for start in range(0, len(body), step):
-                    decoder.receive(body[start : start + step])
+            with pytest.raises(BackendGarbled, match=r"limits\.line") as caught:
+                in_steps(Decoder(100), body, step)
             assert caught.value.layer == "parse"
 
     def test_it_counts_for_each_event_anew(self) -> None:
         body = (b"data: " + b"x" * 94 + b"\n\n: " + b"x" * 98 + b"\n") * 5
         for step in (1, 7, len(body)):
-            decoder = Decoder(100)
-            frames = [f for at in range(0, len(body), step) for f in decoder.receive(body[at : at + step])]
-            assert frames == [plain(b"x" * 94), COMMENT] * 5
+            assert in_steps(Decoder(100), body, step) == [plain(b"x" * 94), COMMENT] * 5
 
 
 LINES = st.sampled_from(
@@ -143,6 +144,6 @@ def by_the_standard(body: bytes) -> list[bytes]:
 def test_it_reads_what_the_standard_says(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     body = b"".join(line + end for line, end in lines) + b"\n\n"
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    frames = decoded(*[body[a:b] for a, b in zip(edges, edges[1:], strict=False)])
+    frames = decoded(*[body[a:b] for a, b in pairwise(edges)])
     assert [frame.data for frame in frames if isinstance(frame, Frame)] == by_the_standard(body)
     assert frames == decoded(body)

@@ -98,12 +98,16 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
-    """The backend reports an error inside its stream."""
+    """The answer ends badly: the backend says so inside its stream, or what it sends is not its dialect.
+
+    An event and not an exception, so that what came before it in the same read is not lost.
+    """
 
     message: str
     code: str | None = None  #: the backend's own code, as text
     type: str | None = None
     status: int | None = None  #: the HTTP status that the backend's code stands for
+    garbled: str | None = None  #: of what is not its dialect, the layer: "parse" or "schema"
 
 
 Event = Opened | Text | Thinking | ToolDelta | Finish | Usage | Pulse | Progress | Failed

@@ -133,7 +133,11 @@ class Life:
                 self.failure = event
                 return events[:i]
             step = _STEP_OF[kind]
-            self.step(step)
+            try:
+                self.step(step)
+            except BackendGarbled as error:
+                self.failure = Failed(error.message, garbled=error.layer)
+                return events[:i]
             if step is Step.CONTENT:
                 self.tokens += 1
             elif step is Step.PROGRESS:

@@ -68,10 +68,10 @@ class Reader(Protocol):
     done: bool
 
     def receive(self, data: bytes) -> list[Event]:
-        """Take the next bytes of the body, cut anywhere.  Raises BackendGarbled."""
+        """Take the next bytes of the body, cut anywhere.  What is not the dialect ends the events with Failed."""
 
     def end(self) -> list[Event]:
-        """The body ended; events of what was left in the buffer.  Raises BackendGarbled."""
+        """The body ended; events of what was left in the buffer."""
 
 
 class Writer(Protocol):

@@ -20,6 +20,8 @@ from penstock.errors import BadRequest
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+#: Values in one body; a client says thousands, and a million keep the whole daemon waiting for a second.
+_MANY = 250_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 encode_strict = msgspec.json.Encoder().encode
@@ -32,8 +34,7 @@ def decode_request(data: bytes, *, depth: int = 64) -> dict[str, object]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    if _depth(data, depth) > depth:
-        raise BadRequest(f"the body nests deeper than {depth} levels")
+    _check_shape(data, depth)
     try:
         value = json.loads(
             text,
@@ -98,12 +99,17 @@ def kind(value: object) -> str:
             return "an object"
 
 
-def _depth(data: bytes, enough: int) -> int:
-    """How deep the brackets outside of strings nest; anything up to ``enough`` where counting shows that it is less."""
-    if data.count(b"[") + data.count(b"{") <= enough:
-        return 0
-    brackets = _STRINGS.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
-    return max(accumulate(memoryview(brackets).cast("b")), default=0)
+def _check_shape(data: bytes, depth: int) -> None:
+    """Refuse what would be costly to parse, by what stands outside of its strings."""
+    opening, commas = data.count(b"[") + data.count(b"{"), data.count(b",")
+    if opening <= depth and commas <= _MANY:
+        return
+    bones = _STRINGS.sub(b"", data)
+    if bones.count(b",") > _MANY:
+        raise BadRequest(f"the body holds more than {_MANY} values")
+    brackets = bones.translate(_STEPS, _NOT_BRACKETS)
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) > depth:
+        raise BadRequest(f"the body nests deeper than {depth} levels")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

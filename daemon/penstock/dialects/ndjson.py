@@ -1,7 +1,7 @@
 """Newline-delimited JSON as bytes: one JSON text a line, LF at its end.
 
-Knows no dialect.  A line is handed on exactly as it came: the carriage return that some servers put before the LF is
-white space to a JSON parser, and so are the spaces that a heartbeat leaves before a line.
+Knows no dialect.  A line is handed on as it came, but for carriage returns, which some servers put before the LF: white
+space to a JSON parser, the end of a line to some clients.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Lines:
 
         Raises BackendGarbled for a line beyond the limit, whether or not its end is there.
         """
+        if 0x0D in data:
+            data = data.replace(b"\r", b"")
         if self._rest:
             self._rest += data
             if 0x0A not in data:
@@ -32,7 +34,6 @@ class Lines:
                 return []
             data = bytes(self._rest)
             self._rest.clear()
-        # Not splitlines(), which also cuts at a carriage return.
         lines = BytesIO(data).readlines()
         if lines and not lines[-1].endswith(b"\n"):
             self._rest += lines.pop()
@@ -59,9 +60,9 @@ def escape(text: bytes) -> bytes:
     allows them in strings only, where an escape says the same; below U+0020 JSON itself asks for the escape.
     """
     # A search for one byte costs next to nothing, one for three as much as parsing the line.
-    if 0xE2 in text:
+    if 0xE2 in text and (0xA8 in text or 0xA9 in text):
         text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return text.replace(b"\xc2\x85", b"\\u0085") if 0xC2 in text else text
+    return text.replace(b"\xc2\x85", b"\\u0085") if 0xC2 in text and 0x85 in text else text
 
 
 def line(value: object) -> bytes:

@@ -1,7 +1,7 @@
 """Reads one answer of an Ollama server: lines in, events out (ollama server/routes.go, ChatHandler, GenerateHandler).
 
-An answer is complete with ``"done":true`` and with nothing else: Ollama ends the body cleanly after some failures, too.
-Servers that stand in for Ollama send it under any content type, one object or many, so only the lines count.
+An answer is complete with ``"done":true``, of which some stand-ins say only the ``done_reason``.  The end of the body
+says nothing: Ollama ends it cleanly after some failures, too.  Nor does the content type: stand-ins choose it freely.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import secrets
 
 import msgspec
 
-from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
+from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Operation, Request
 from penstock.dialects import jsontext, ndjson
 from penstock.dialects.base import Limits
@@ -39,32 +39,39 @@ class OllamaReader:
         self._calls = 0
 
     def receive(self, data: bytes) -> list[Event]:
-        """The next bytes of the body -> events.  Raises BackendGarbled."""
+        """The next bytes of the body -> events."""
         self._size += len(data)
-        if self._size > self._limit:
-            raise BackendGarbled(f"the backend's answer is longer than {self._limit} bytes (limits.answer)", "parse")
-        return self._read(self._lines.receive(data))
+        events: list[Event] = []
+        try:
+            if self._size > self._limit:
+                raise BackendGarbled(
+                    f"the backend's answer is longer than {self._limit} bytes (limits.answer)", "parse"
+                )
+            self._read(self._lines.receive(data), events)
+        except BackendGarbled as error:
+            events.append(Failed(error.message, garbled=error.layer))
+        return events
 
     def end(self) -> list[Event]:
         """The body ended -> events of a last line without LF."""
         lines = self._lines.end()
+        events: list[Event] = []
         try:
-            return self._read(lines)
+            self._read(lines, events)
         except BackendGarbled as error:
             # An object that was cut is not garbled: what is wrong with the answer is that it has no end.
-            if error.layer == "parse" and lines[0].lstrip().startswith(b"{"):
-                return []
-            raise
+            if error.layer != "parse" or not lines[0].lstrip().startswith(b"{"):
+                events.append(Failed(error.message, garbled=error.layer))
+        return events
 
-    def _read(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _read(self, lines: list[bytes], events: list[Event]) -> None:
         for data in lines:
             if self.done:
                 break
             raw: bytes | None = data if data.isascii() else ndjson.escape(data)
             try:
                 line = decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 line, raw = decode_odd(data), None
             if not self._opened:
                 self._opened = True
@@ -81,25 +88,28 @@ class OllamaReader:
             if not shaped or text is None or line.done is None or not line.model or type(line.created_at) is not str:
                 raw = None
 
-            if text and not (thinking or calls or line.done or line.done_reason or line.error):
-                events.append(Text(text, raw, line.logprobs))
-            elif line.error:
-                self.done = True
-                events.append(failed(line.error))
-            elif line.done_reason == "error":
-                self.done = True
-                events.append(failed(text or "the backend ended its answer with done_reason 'error'"))
-            elif message is None and text is None and thinking is None and line.done is None and not line.done_reason:
-                raise odd_shape("no message, response or done", data)
-            else:
-                events += self._mixed(line, raw, text, thinking, calls or [])
-        return events
+            if not (calls or line.done or line.done_reason or line.error):
+                if text and not thinking:
+                    events.append(Text(text, raw, line.logprobs))
+                    continue
+                if thinking and not text:
+                    events.append(Thinking(thinking, raw))
+                    continue
+            events += self._other(data, line, raw, text, thinking, calls or [])
 
-    def _mixed(
-        self, line: Line, raw: bytes | None, text: str | None, thinking: str | None, calls: list[Call]
+    def _other(
+        self, data: bytes, line: Line, raw: bytes | None, text: str | None, thinking: str | None, calls: list[Call]
     ) -> list[Event]:
-        """A line that says anything but a piece of text: several things, the end, or nothing at all."""
+        """A line that says anything but a piece of text: an error, several things, the end, or nothing at all."""
+        if line.error:
+            self.done = True
+            return [failed(line.error)]
+        if line.done_reason == "error":
+            self.done = True
+            return [failed(text or "the backend ended its answer with done_reason 'error'")]
         ends = bool(line.done or line.done_reason)
+        if line.message is None and text is None and thinking is None and line.done is None and not ends:
+            raise odd_shape("no message, response or done", data)
         if bool(thinking) + bool(text) + len(calls) + ends > 1:
             raw = None
         events: list[Event] = []

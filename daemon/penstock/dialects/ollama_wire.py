@@ -105,7 +105,7 @@ def decode_odd(data: bytes) -> Line:
         return Line(error=value["error"])
     try:
         return msgspec.convert(value, Line)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise odd_shape(str(error), data) from None
 
 

@@ -53,7 +53,8 @@ def _model(entry: object) -> Model | None:
         created=_count(entry.get("created")),
         owner=owner if isinstance(owner, str) else None,
         size=_count(meta.get("size")),
-        context_length=context or _count(meta.get("n_ctx_train")),
+        # What the server was started with, else what the model was trained for.
+        context_length=context or _count(meta.get("n_ctx")) or _count(meta.get("n_ctx_train")),
         entry=entry,
     )
 

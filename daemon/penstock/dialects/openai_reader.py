@@ -11,6 +11,7 @@ reason; an answer in one JSON text although a stream was asked for; JSON lines i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -82,27 +83,30 @@ class StreamReader:
 
     def receive(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body, cut anywhere."""
-        self._admit(data)
         events: list[Event] = []
-        for frame in self._sse.receive(data):
-            if self.done:
-                break
-            if type(frame) is Frame:
-                self._take(frame, events)
-            else:
-                self._pulse(events)
+        try:
+            self._admit(data)
+            for frame in self._sse.receive(data):
+                if self.done:
+                    break
+                if type(frame) is Frame:
+                    self._take(frame, events)
+                else:
+                    self._pulse(events)
+        except BackendGarbled as error:
+            events.append(Failed(error.message, garbled=error.layer))
         return events
 
     def end(self) -> list[Event]:
         """The body ended.  A last frame that was cut in two is left out: the answer is incomplete, not garbled."""
         events: list[Event] = []
-        for frame in self._sse.end():
-            if type(frame) is Frame and not self.done:
-                try:
+        try:
+            for frame in self._sse.end():
+                if type(frame) is Frame and not self.done:
                     self._take(frame, events)
-                except BackendGarbled as error:
-                    if error.layer != "parse":
-                        raise
+        except BackendGarbled as error:
+            if error.layer != "parse":
+                events.append(Failed(error.message, garbled=error.layer))
         self._close(events)
         return events
 
@@ -153,7 +157,7 @@ class StreamReader:
         self._count(chunk, frame)
         whole = not self._logprobs
         said = self._said(chunk, frame)
-        if not self._opened:
+        if not self._opened and (chunk.choices or said):
             self._opened = True
             events.append(self._open(chunk, frame.raw if clean is not None and not said and _has_role(clean) else None))
             # A chat's first frame names the role; in completions the head of an answer has no frame of its own.
@@ -179,20 +183,24 @@ class StreamReader:
         if choice is None:
             return said
         delta = choice.delta or choice.message or wire.Delta()
-        if thinking := delta.reasoning_content or delta.reasoning:
+        thinking = delta.reasoning_content or delta.reasoning
+        text = delta.content or delta.refusal or choice.text
+        if self.complete:
+            if thinking or text or delta.tool_calls or delta.function_call:
+                raise BackendGarbled("the backend went on after its finish reason", "schema")
+            return said
+        if thinking:
             said.append(Thinking(thinking))
         if choice.logprobs is not None:
             self._logprobs += chat_logprobs(choice.logprobs)
-        if text := delta.content or delta.refusal or choice.text:
+        if text:
             said.append(Text(text, None, self._logprobs or None))
             self._logprobs = []
         for call in delta.tool_calls or ():
             said += self._calls.add(call)
         if delta.function_call is not None:
             said += self._calls.add(wire.Call(index=0, function=delta.function_call))
-        if self.complete and said:
-            raise BackendGarbled("the backend went on after its finish reason", "schema")
-        if choice.finish_reason and not self.complete:
+        if choice.finish_reason:
             said += self._finish(choice.finish_reason)
         return said
 
@@ -211,9 +219,10 @@ class StreamReader:
     def _count(self, chunk: wire.Chunk, frame: Frame) -> None:
         if chunk.timings is not None:
             self._timings = chunk.timings
-        if chunk.usage is None:
+        usage = chunk.usage
+        if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
             return
-        self._usage = chunk.usage
+        self._usage = usage
         self._usage_raw = None
         if frame.raw is not None:
             try:
@@ -236,8 +245,9 @@ class StreamReader:
     def _fail(self, error: object, events: list[Event]) -> None:
         self.done = True
         message = wire.words(error) or wire.Message(f"the backend failed: {wire.excerpt(jsontext.encode(error))}")
-        status = int(message.code) if message.code and message.code.isdecimal() else 0
-        events.append(Failed(message.message, message.code, message.type, status if 400 <= status <= 599 else None))
+        code = message.code or ""
+        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
+        events.append(Failed(message.message, message.code, message.type, status))
 
     def _pulse(self, events: list[Event]) -> None:
         if not self.complete:
@@ -267,7 +277,10 @@ class DocumentReader(StreamReader):
             self._is_stream = bool(data) and not data.startswith((b"{", b"[", b"\xef"))
         if self._is_stream:
             return super().receive(data)
-        self._admit(data)
+        try:
+            self._admit(data)
+        except BackendGarbled as error:
+            return [Failed(error.message, garbled=error.layer)]
         if data:
             self._held.append(data)
         return []
@@ -276,7 +289,10 @@ class DocumentReader(StreamReader):
         """The body ended: all events of the answer."""
         events: list[Event] = []
         if self._held:
-            self._take(Frame(b"".join(self._held)), events)
+            try:
+                self._take(Frame(b"".join(self._held)), events)
+            except BackendGarbled as error:
+                return [*events, Failed(error.message, garbled=error.layer)]
         return events + super().end()
 
 

@@ -34,7 +34,12 @@ class ToolCalls:
         call.add(part.id or "", function.name or "", _text(function.arguments))
         if call.index < self._live and call.fresh.strip():
             raise BackendGarbled(f"the backend went on with tool call {call.index} after it was whole", "schema")
-        return self._release(final=False)
+        deltas = self._release(final=False)
+        live = self._calls[self._live]
+        if not deltas and live.announced:
+            # What waits is progress all the same: an empty piece of the call before it says so to both sides.
+            deltas.append(ToolDelta(live.index))
+        return deltas
 
     def finish(self) -> list[ToolDelta]:
         """The answer is complete: all that waited."""
@@ -86,10 +91,10 @@ class _Call:
         self.name = ""
         self.fresh = ""  # arguments not yet passed on
         self._text: list[str] = []
-        self._announced = False
+        self.announced = False
 
     def add(self, identity: str, name: str, arguments: str) -> None:
-        if not self._announced:
+        if not self.announced:
             self.id = self.id or identity
             self.name = self.name or name
         if arguments:
@@ -98,10 +103,10 @@ class _Call:
 
     def news(self) -> ToolDelta | None:
         arguments = self.fresh
-        if not self._announced:
+        if not self.announced:
             if not self.name:
                 return None
-            self._announced = True
+            self.announced = True
             self.id = self.id or f"call_{secrets.token_hex(4)}"
             self.fresh = ""
             return ToolDelta(self.index, self.id, self.name, arguments)

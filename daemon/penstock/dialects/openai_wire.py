@@ -199,6 +199,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
 
 
+#: ``{"error": {"detail": [{"msg": "…"}]}}`` has four; no server has more.
+_WRAPPINGS = 5
+
 _loose = msgspec.json.Decoder(Chunk).decode
 
 
@@ -242,21 +245,22 @@ def words(value: object) -> Message | None:
     Known forms: text; ``{"message", "type", "code": text or number}``; ``{"detail": text, {"msg"} or [{"msg"}]}``;
     each also wrapped once more in ``error``.
     """
-    match value:
-        case str() if value.strip():
-            return Message(value.strip())
-        case {"error": (dict() | str()) as inner}:
-            return words(inner)
-        case {"message": str() as text, **more} if text.strip():
-            code, kind = more.get("code"), more.get("type")
-            return Message(
-                text.strip(),
-                str(code) if isinstance(code, str | int) and code != "" else None,
-                kind if isinstance(kind, str) else None,
-            )
-        case {"detail": inner} | {"msg": inner} | [inner, *_]:
-            return words(inner)
-    return None
+    for _ in range(_WRAPPINGS):
+        match value:
+            case {"error": (dict() | str()) as inner}:
+                value = inner
+            case {"message": str() as text, **more} if text.strip():
+                code, kind = more.get("code"), more.get("type")
+                return Message(
+                    text.strip(),
+                    str(code) if isinstance(code, str | int) and code != "" else None,
+                    kind if isinstance(kind, str) else None,
+                )
+            case {"detail": inner} | {"msg": inner} | [inner, *_]:
+                value = inner
+            case _:
+                break
+    return Message(value.strip()) if isinstance(value, str) and value.strip() else None
 
 
 def excerpt(data: bytes) -> str:

@@ -23,7 +23,7 @@ _DONE = b"data: [DONE]\n\n"
 class ChatStream:
     """Chunks of chat/completions."""
 
-    content_type = "text/event-stream"
+    content_type = "text/event-stream; charset=utf-8"
     streaming = True
     clean_failure = True
 

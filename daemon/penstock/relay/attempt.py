@@ -18,7 +18,7 @@ import trio
 from penstock.chat.events import Event, Failed
 from penstock.chat.lifecycle import Step
 from penstock.dialects.base import Call, Reader
-from penstock.errors import BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout
+from penstock.errors import BackendGarbled, BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout
 from penstock.policy.admission import Ticket
 from penstock.relay.backends import Backend
 from penstock.relay.exchange import Exchange
@@ -61,8 +61,9 @@ class Attempt:
                 await self._beating(woken.wait)
             self._enter(Step.SLOT)
             try:
-                delivered = await self._converse()
-                if delivered:
+                accepted = await self._converse()
+                if accepted:
+                    await self._finish()
                     await self._settle()
             finally:
                 if self._exchange is not None:
@@ -70,12 +71,15 @@ class Attempt:
                 self.closed_at = trio.current_time()
         finally:
             gate.leave(ticket)
-        write = self._clocks.timeouts.write
-        if not delivered:
-            await self._delivery.client.drain(write)
+        if not accepted:
+            # A client that reads slowly does not keep the slot.
+            await self._delivery.client.drain(self._clocks.timeouts.write)
+            await self._finish()
+
+    async def _finish(self) -> None:
         # From here on the client may leave: it has all of the answer.
         self._stream.completed()
-        await self._delivery.client.finish(write)
+        await self._delivery.client.finish(self._clocks.timeouts.write)
 
     async def _converse(self) -> bool:
         """Connect, send, wait, pump; returns whether the client has accepted all of the answer."""
@@ -163,7 +167,7 @@ class Attempt:
                             scope.deadline = clocks.due()
                         clocks.sent(now)
                     if life.failure is not None:
-                        raise refused(life.failure)
+                        raise error_of(life.failure)
                     if not data:
                         return
             if scope.cancelled_caught:
@@ -209,8 +213,10 @@ class Attempt:
                 pass
 
 
-def refused(failure: Failed) -> BackendRefused:
-    """The error of an error frame."""
+def error_of(failure: Failed) -> BackendRefused | BackendGarbled:
+    """The error that ends a stream after this event."""
+    if failure.garbled is not None:
+        return BackendGarbled(failure.message, failure.garbled)
     return BackendRefused(
         failure.message,
         status=failure.status or 502,

@@ -16,7 +16,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 
 from penstock.config.model import Limits
 from penstock.errors import RequestError, SlowRequest, TooLarge
-from penstock.server.connection import STATE_KEY
+from penstock.server.connection import STATE_KEY, Connection
 from penstock.server.sink import Sink
 
 BODY_KEY = "penstock.body"
@@ -52,14 +52,28 @@ class HTTPConnection(TrioASGIHTTPConnection):
         if isinstance(response, Work):
             await response.run(Sink(self.scope, receive, send))
         else:
-            state[STATE_KEY].hold_head()
-            await self._send_response(send, response)
+            assert isinstance(response, Response)
+            await respond(response, state[STATE_KEY], send)
 
     def _announced(self) -> int:
         for name, value in self.scope["headers"]:
             if name == b"content-length":
                 return int(value)
         return 0
+
+
+async def respond(response: Response, connection: Connection, send: ASGISendCallable) -> None:
+    """Send an answer that is all there, in one write."""
+    connection.hold_head()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.headers],
+        }
+    )
+    body = await response.get_data(as_text=False)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def read_body(receive: ASGIReceiveCallable, announced: int, limits: Limits) -> bytes | None:

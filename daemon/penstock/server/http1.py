@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import h11
-from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, Data, EndBody
+from hypercorn.events import Closed, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 
 #: Bytes that may come while an answer runs before the connection is closed for them.
@@ -73,11 +73,25 @@ class Http1(H11Protocol):
             await self.send(Closed())
 
     async def _maybe_recycle(self) -> None:
-        if self.early:
-            await self._close_stream()
-            await self.send(Closed())
+        """The answer is over: be ready for the next request, or close.
+
+        Ready before anything else may run: the client has all of the answer, and its next request can be here at once.
+        """
+        stream, self.stream = self.stream, None
+        connection = self.connection
+        ready = (
+            connection.our_state is h11.DONE
+            and connection.their_state is h11.DONE
+            and not self.early
+            and not self.context.terminated.is_set()
+        )
+        if ready:
+            connection.start_next_cycle()
+            await self.send(Updated(idle=True))
         else:
-            await super()._maybe_recycle()
+            await self.send(Closed())
+        if stream is not None:
+            await stream.handle(StreamClosed(stream_id=STREAM_ID))
 
 
 def upgrades_to_h2(request: h11.Request) -> bool:

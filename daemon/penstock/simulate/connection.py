@@ -56,6 +56,8 @@ class Refused(Exception):
 
 
 class Connection:
+    """A socket and its record.  Owns neither: whoever accepted it closes it."""
+
     def __init__(self, sock: socket.socket, record: ConnectionRecord, records: Records, head: int, body: int) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,6 +121,7 @@ class Connection:
         while data := await self._receive():
             self._early += data
             if len(self._early) > _EARLY:
+                self._records.peer_closed(self.record, "flood")
                 return
 
     async def refuse(self, status: int, why: str) -> None:

@@ -52,7 +52,7 @@ class Ollama(Voice):
         return [self.line(msgspec.json.encode(error)), *closing]
 
     def misshapen(self) -> bytes:
-        return self.line(b'{"model":7,"created_at":false,"message":5,"response":5,"done":"no"}')
+        return b'{"model":7,"created_at":false,"message":5,"response":5,"done":"no"}'
 
     def whole(self, spent: int) -> bytes:
         thinking = self.whole_text(True) if self.script.thinking else None

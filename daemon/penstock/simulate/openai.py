@@ -93,7 +93,7 @@ class OpenAI(Voice):
         return [self.line(payload), self.line(DONE)] if fault == "error-done" else [self.line(payload)]
 
     def misshapen(self) -> bytes:
-        return self.line(b'{"id":7,"object":"chat.completion.chunk","created":"now","model":null,"choices":5}')
+        return b'{"id":7,"object":"chat.completion.chunk","created":"now","model":null,"choices":5}'
 
     def whole(self, spent: int) -> bytes:
         frame = self._frame([]) | {"object": "chat.completion" if self.asked.kind == "chat" else "text_completion"}

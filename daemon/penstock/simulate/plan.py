@@ -152,8 +152,8 @@ class _Stream(_Answer):
 
     def __init__(self, script: Script, voice: Voice, wire: Wire) -> None:
         super().__init__(script, voice, wire)
-        self._around = {thinking: voice.token(thinking, 0) for thinking in (False, True)}
-        frame = len(b"".join(self._around[False])) + max(script.width, 16)
+        self._parts = {thinking: voice.token(thinking, 0) for thinking in (False, True)}
+        frame = len(b"".join(self._parts[False])) + max(script.width, 16)
         self._burst = script.burst or (1 if script.rate else max(1, _WRITE // frame))
         self._faults = script.placed
         self._tools = [wire.frame(line) for line in voice.tool_lines()]
@@ -204,8 +204,7 @@ class _Stream(_Answer):
         if self.voice.per_token_frames:
             frames = [piece.join(self.voice.token(thinking, before)) for before, piece in enumerate(texts, spent)]
             return b"".join([self.wire.frame(frame) for frame in frames])
-        head, tail = self._around[thinking]
-        return self.wire.run(head, texts, tail)
+        return self.wire.run(self._parts[thinking], texts)
 
     def _lines(self, lines: list[bytes]) -> bytes:
         return b"".join([self.wire.frame(line) for line in lines])
@@ -217,7 +216,7 @@ class _Stream(_Answer):
 
     def _fault(self, fault: Fault, at: float, spent: int) -> Iterator[Step]:
         wire, voice, script = self.wire, self.voice, self.script
-        head, tail = self._around[False]
+        parts = self._parts[False]
         match fault.name:
             case "silence":
                 yield _NEVER
@@ -227,20 +226,20 @@ class _Stream(_Answer):
             case "truncate":
                 yield self.end(at)
             case "cut":
-                frame = wire.frame(head + b" cut" + tail)
+                frame = wire.frame(b" cut".join(parts))
                 yield Step(at, frame[: len(frame) // 2], end=End.CLOSE)
             case "rst":
                 yield Step(at, end=End.RESET)
             case "bad-chunk":
-                yield Step(at, b"not a size\r\n" + head + tail + b"\r\n", end=End.CLOSE)
+                yield Step(at, b"not a size\r\n%b\r\n" % b"".join(parts), end=End.CLOSE)
             case "garbage":
                 yield Step(at, wire.frame(voice.line(b'{"broken": tru')))
             case "schema":
                 yield Step(at, wire.frame(voice.line(voice.misshapen())))
             case "huge":
-                yield Step(at, wire.frame(head + b"x" * script.size + tail))
+                yield Step(at, wire.frame((b"x" * script.size).join(parts)))
             case "split":
-                frame, cut = head + _SPLIT_TEXT + tail, len(head) + _SPLIT_AT
+                frame, cut = _SPLIT_TEXT.join(parts), len(parts[0]) + _SPLIT_AT
                 yield Step(at, wire.frame(frame[:cut]))
                 yield Step(at + script.gap, wire.frame(frame[cut:]))
             case "dribble":

@@ -39,7 +39,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     #: ``done`` (all that the script has), ``peer_closed`` before that, ``stopped`` with the server
     end: str | None = None
     peer_closed_at: float | None = None
-    peer_close: str | None = None  #: ``fin`` or ``rst``
+    peer_close: str | None = None  #: as in the connection
     tokens_at_close: int | None = None  #: tokens sent when the peer's close was seen
 
 
@@ -49,7 +49,7 @@ class ConnectionRecord(msgspec.Struct, kw_only=True):
     number: int
     accepted_at: float
     peer_closed_at: float | None = None
-    peer_close: str | None = None  #: ``fin`` or ``rst``
+    peer_close: str | None = None  #: ``fin``, ``rst``, or ``flood``: it sent too much while being answered
     closed_at: float | None = None  #: our own socket was closed
     requests: list[RequestRecord] = []
 

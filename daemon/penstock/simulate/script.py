@@ -145,7 +145,7 @@ def _quantity(name: str, value: str, units: dict[str, Any] | None) -> str:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known))}"
 
 

@@ -63,10 +63,9 @@ class Voice(ABC):
     def line(self, payload: bytes) -> bytes:
         return self._before + payload + self._after
 
-    def token(self, thinking: bool, spent: int) -> tuple[bytes, bytes]:
-        """What stands before and after the text of a token; ``spent`` tokens were sent before it."""
-        before, _, after = self.line(self.piece(_HOLE, thinking, spent)).partition(_HOLE.encode())
-        return before, after
+    def token(self, thinking: bool, spent: int) -> list[bytes]:
+        """The frame of a token in parts, its text goes between them; ``spent`` tokens were sent before it."""
+        return self.line(self.piece(_HOLE, thinking, spent)).split(_HOLE.encode())
 
     def whole_text(self, thinking: bool) -> str:
         return text.whole(self.script, thinking, self.script.thinking if thinking else self.script.tokens)
@@ -111,7 +110,7 @@ class Voice(ABC):
 
     @abstractmethod
     def misshapen(self) -> bytes:
-        """A line of valid JSON with wrong types."""
+        """Valid JSON with wrong types."""
 
     @abstractmethod
     def whole(self, spent: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http
+import http.client
 import itertools
 import zlib
 from collections.abc import Iterable, Sequence
@@ -47,12 +47,13 @@ class Wire:
             data = self._gzip.compress(data) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
         return self._chunk(data)
 
-    def run(self, head: bytes, texts: Sequence[bytes], tail: bytes) -> bytes:
-        """Frames that differ in one text only, ``head + text + tail`` each; texts never get shorter along the run."""
-        if self._gzip:
-            return b"".join([self.frame(head + text + tail) for text in texts])
+    def run(self, parts: Sequence[bytes], texts: Sequence[bytes]) -> bytes:
+        """Frames that differ in their text only, which stands between the parts; texts never get shorter on the way."""
+        if self._gzip or len(parts) != 2:
+            return b"".join([self.frame(text.join(parts)) for text in texts])
         if len(texts[0]) != len(texts[-1]):
-            return b"".join([self.run(head, list(equal), tail) for _, equal in itertools.groupby(texts, len)])
+            return b"".join([self.run(parts, list(equal)) for _, equal in itertools.groupby(texts, len)])
+        head, tail = parts
         if not self.bare:
             # equal sizes: what stands between two texts is the same everywhere, and join does the work
             head = b"%x\r\n" % (len(head) + len(texts[0]) + len(tail)) + head
@@ -69,6 +70,6 @@ class Wire:
 
 
 def _head(version: str, status: int, headers: Headers) -> bytes:
-    reason = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else "Simulated"
+    reason = http.client.responses.get(status, "Simulated")
     lines = [f"HTTP/{version} {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")

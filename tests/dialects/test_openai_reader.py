@@ -1,0 +1,636 @@
+"""What OpenAI-compatible backends send and what is understood: one table, every row cut in every way."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.chat.events import (
+    PULSE,
+    Event,
+    Failed,
+    Finish,
+    FinishReason,
+    Opened,
+    Progress,
+    Text,
+    Thinking,
+    ToolDelta,
+    Usage,
+)
+from penstock.dialects.base import Limits, Reader
+from penstock.dialects.openai import llamacpp_south, openai_north, openai_south
+from penstock.errors import BackendGarbled
+
+CHAT = openai_north.parse("chat", b'{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}')
+TEXT = openai_north.parse("completion", b'{"model":"m","prompt":"x","stream":true}')
+HEAD = {"id": "c-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "qwen"}
+NAMES = ("c-1", 1700000000, "qwen")
+
+
+def sse(value: object) -> bytes:
+    return b"data: %b\n\n" % json.dumps(value).encode()
+
+
+def chunk(delta: object = None, finish: str | None = None, **more: object) -> bytes:
+    return sse({**HEAD, "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish}], **more})
+
+
+def text_chunk(text: str, finish: str | None = None, **more: object) -> bytes:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    return sse({**HEAD, "object": "text_completion", "choices": [choice], **more})
+
+
+def call(
+    index: int | None, arguments: object = "", identity: str | None = None, name: str | None = None
+) -> dict[str, object]:
+    fragment: dict[str, object] = {} if index is None else {"index": index}
+    if identity is not None:
+        fragment |= {"id": identity, "type": "function"}
+    function: dict[str, object] = {} if name is None else {"name": name}
+    return {**fragment, "function": {**function, "arguments": arguments}}
+
+
+def calls(*fragments: dict[str, object]) -> dict[str, object]:
+    return {"tool_calls": list(fragments)}
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+USAGE_CHUNK = sse({**HEAD, "choices": [], "usage": USAGE})
+ROLE = chunk({"role": "assistant", "content": None})
+TEXT_A = chunk({"content": "a"})
+STOP = chunk({}, "stop")
+DONE = b"data: [DONE]\n\n"
+OPENED = Opened(*NAMES, ROLE)
+STOPPED = Finish(FinishReason.STOP, STOP)
+LATE = Opened(*NAMES)  # the head of a first frame that says more than that
+
+#: name, what the backend sends, the events, whether the answer is complete
+ROWS: list[tuple[str, bytes, list[Event], bool]] = [
+    (
+        "a clean stream is passed on frame by frame",
+        ROLE + TEXT_A + chunk({"reasoning_content": "r"}) + STOP + USAGE_CHUNK + DONE,
+        [
+            OPENED,
+            Text("a", TEXT_A),
+            Thinking("r", chunk({"reasoning_content": "r"})),
+            STOPPED,
+            Usage(3, 2, raw=USAGE_CHUNK),
+        ],
+        True,
+    ),
+    ("a finish reason without [DONE]", ROLE + TEXT_A + STOP, [OPENED, Text("a", TEXT_A), STOPPED], True),
+    ("[DONE] without a finish reason", ROLE + TEXT_A + DONE, [OPENED, Text("a", TEXT_A)], False),
+    ("a clean end without either", ROLE + TEXT_A, [OPENED, Text("a", TEXT_A)], False),
+    ("a last frame cut in two", ROLE + TEXT_A[:-20], [OPENED], False),
+    ("nothing at all", b"", [], False),
+    ("a first frame with role and content", chunk({"role": "assistant", "content": "a"}), [LATE, Text("a")], False),
+    ("a first frame without a role", TEXT_A + TEXT_A, [LATE, Text("a"), Text("a", TEXT_A)], False),
+    (
+        "content beside the finish reason",
+        ROLE + chunk({"content": "a"}, "stop"),
+        [OPENED, Text("a"), Finish(FinishReason.STOP)],
+        True,
+    ),
+    (
+        "the role on every frame",
+        ROLE + chunk({"role": "assistant", "content": "a"}) + chunk({"role": "assistant"}, "stop"),
+        [OPENED, Text("a"), Finish(FinishReason.STOP)],
+        True,
+    ),
+    (
+        "a bare minimum",
+        sse({"choices": [{"delta": {"content": "a"}}]}) + sse({"choices": [{"finish_reason": "stop"}]}),
+        [Opened(), Text("a"), Finish(FinishReason.STOP)],
+        True,
+    ),
+    ("another id", ROLE + sse({**json.loads(TEXT_A[6:]), "id": "c-2"}), [OPENED, Text("a")], False),
+    (
+        "an index other than 0",
+        ROLE + sse({**HEAD, "choices": [{"index": 1, "delta": {"content": "x"}}]}),
+        [OPENED, PULSE],
+        False,
+    ),
+    ("no choices at all", ROLE + sse(HEAD) + sse({**HEAD, "choices": None}), [OPENED, PULSE, PULSE], False),
+    ("an empty delta is a sign of life", ROLE + chunk() + chunk({"content": ""}), [OPENED, PULSE, PULSE], False),
+    (
+        "a first frame that is no answer yet (Azure's content filter)",
+        sse({"id": "", "model": "", "choices": [], "prompt_filter_results": []}) + ROLE + TEXT_A,
+        [PULSE, OPENED, Text("a", TEXT_A)],
+        False,
+    ),
+    ("comments are signs of life", b": OPENROUTER PROCESSING\n\n:\n\n" + ROLE, [PULSE, PULSE, OPENED], False),
+    ("an event without data is one too", b"event: ping\n\n" + ROLE + b"data:\n\n", [PULSE, OPENED, PULSE], False),
+    ("a named ping with data", ROLE + b"event: ping\ndata: {}\n\n", [OPENED, PULSE], False),
+    (
+        "tool_calls: [] and other words that break clients",
+        ROLE + chunk({"content": "a", "tool_calls": []}) + chunk({"content": "b"}, usage={}),
+        [OPENED, Text("a"), Text("b")],
+        False,
+    ),
+    (
+        "null where nothing is meant",
+        ROLE + chunk({"content": "a", "tool_calls": None, "function_call": None, "refusal": None}, usage=None),
+        [
+            OPENED,
+            Text("a", chunk({"content": "a", "tool_calls": None, "function_call": None, "refusal": None}, usage=None)),
+        ],
+        False,
+    ),
+    (
+        "fields we do not know stay",
+        ROLE + chunk({"content": "a"}, obfuscation="x"),
+        [OPENED, Text("a", chunk({"content": "a"}, obfuscation="x"))],
+        False,
+    ),
+    ("CRLF frames are rendered anew", (ROLE + TEXT_A).replace(b"\n", b"\r\n"), [LATE, Text("a")], False),
+    ("vLLM's name of reasoning", ROLE + chunk({"reasoning": "r"}), [OPENED, Thinking("r")], False),
+    (
+        "reasoning and content in one",
+        ROLE + chunk({"reasoning": "r", "content": "a"}),
+        [OPENED, Thinking("r"), Text("a")],
+        False,
+    ),
+    ("a refusal is text", ROLE + chunk({"refusal": "no"}), [OPENED, Text("no")], False),
+    ("a lone surrogate", ROLE + chunk({"content": "\ud83d"}), [OPENED, Text("\ud83d")], False),
+    ("broken UTF-8", ROLE + chunk({"content": "?"}).replace(b"?", b"\xff"), [OPENED, Text("\ufffd")], False),
+    ("NaN among what we skip", ROLE + chunk({"content": "a"}, x=float("nan")), [OPENED, Text("a")], False),
+    # --- finish reasons
+    (
+        "repeated, as Tabby does with usage",
+        ROLE + STOP + chunk({}, "stop", usage=USAGE) + DONE,
+        [OPENED, STOPPED, Usage(3, 2)],
+        True,
+    ),
+    ("an empty one is none", ROLE + chunk({"content": "a"}, ""), [OPENED, Text("a")], False),
+    ("length", ROLE + chunk({}, "length"), [OPENED, Finish(FinishReason.LENGTH, chunk({}, "length"))], True),
+    (
+        "DeepSeek out of resources",
+        ROLE + chunk({}, "insufficient_system_resource"),
+        [OPENED, Finish(FinishReason.LENGTH)],
+        True,
+    ),
+    ("unknown", ROLE + chunk({}, "eos"), [OPENED, Finish(FinishReason.STOP)], True),
+    ("tool_calls without a call", ROLE + chunk({}, "tool_calls"), [OPENED, Finish(FinishReason.STOP)], True),
+    # --- usage
+    (
+        "on every frame: the last one counts, and no such frame is passed on",
+        ROLE + chunk({"content": "a"}, usage={**USAGE, "prompt_tokens": 1}) + STOP + chunk({}, usage=USAGE) + DONE,
+        [OPENED, Text("a"), STOPPED, Usage(3, 2)],
+        True,
+    ),
+    (
+        "with details",
+        ROLE
+        + STOP
+        + sse(
+            {
+                **HEAD,
+                "choices": [],
+                "usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 1}, "completion_tokens_details": None},
+            }
+        ),
+        [OPENED, STOPPED, Usage(3, 2, cached_tokens=1)],
+        True,
+    ),
+    (
+        "llama.cpp's timings alone",
+        ROLE
+        + chunk(
+            {}, "stop", timings={"cache_n": 2, "prompt_n": 5, "prompt_ms": 1.5, "predicted_n": 7, "predicted_ms": 2}
+        ),
+        [
+            OPENED,
+            Finish(
+                FinishReason.STOP,
+                chunk(
+                    {},
+                    "stop",
+                    timings={"cache_n": 2, "prompt_n": 5, "prompt_ms": 1.5, "predicted_n": 7, "predicted_ms": 2},
+                ),
+            ),
+            Usage(7, 7, prompt_ns=1_500_000, completion_ns=2_000_000),
+        ],
+        True,
+    ),
+    (
+        "timings of another shape",
+        ROLE + STOP + sse({**HEAD, "choices": [], "usage": USAGE, "timings": "fast"}),
+        [OPENED, STOPPED, Usage(3, 2, raw=sse({**HEAD, "choices": [], "usage": USAGE, "timings": "fast"}))],
+        True,
+    ),
+    (
+        "llama.cpp's progress",
+        chunk(
+            {"role": "assistant", "content": None},
+            prompt_progress={"total": 9, "cache": 0, "processed": 4, "time_ms": 1},
+        )
+        + ROLE,
+        [LATE, Progress(4, 9), PULSE],
+        False,
+    ),
+    # --- tool calls
+    (
+        "one call in fragments",
+        ROLE
+        + chunk(calls(call(0, "", "i", "f")))
+        + chunk(calls(call(0, '{"a"')))
+        + chunk(calls(call(0, ":1}")))
+        + chunk({}, "tool_calls"),
+        [
+            OPENED,
+            ToolDelta(0, "i", "f", "", chunk(calls(call(0, "", "i", "f")))),
+            ToolDelta(0, arguments='{"a"', raw=chunk(calls(call(0, '{"a"')))),
+            ToolDelta(0, arguments=":1}", raw=chunk(calls(call(0, ":1}")))),
+            Finish(FinishReason.TOOL_CALLS, chunk({}, "tool_calls")),
+        ],
+        True,
+    ),
+    (
+        "stop after a call means tool_calls",
+        ROLE + chunk(calls(call(0, "{}", "i", "f"))) + STOP,
+        [OPENED, ToolDelta(0, "i", "f", "{}", chunk(calls(call(0, "{}", "i", "f")))), Finish(FinishReason.TOOL_CALLS)],
+        True,
+    ),
+    (
+        "LM Studio's empty names",
+        ROLE + chunk(calls(call(0, "", "i", "f"))) + chunk(calls(call(0, "{}", None, ""))),
+        [OPENED, ToolDelta(0, "i", "f", "", chunk(calls(call(0, "", "i", "f")))), ToolDelta(0, arguments="{}")],
+        False,
+    ),
+    (
+        "no index",
+        ROLE
+        + chunk(calls(call(None, "", "i", "f")))
+        + chunk(calls(call(None, "{}")))
+        + chunk(calls(call(None, "{}", "j", "g"))),
+        [OPENED, ToolDelta(0, "i", "f"), ToolDelta(0, arguments="{}"), ToolDelta(1, "j", "g", "{}")],
+        False,
+    ),
+    (
+        "two whole calls in one delta, all with index 0",
+        ROLE + chunk(calls(call(0, "{}", "i", "f"), call(0, '{"x":1}', "j", "g"))),
+        [OPENED, ToolDelta(0, "i", "f", "{}"), ToolDelta(1, "j", "g", '{"x":1}')],
+        False,
+    ),
+    (
+        "arguments as an object, or not at all",
+        ROLE
+        + chunk(calls(call(0, {"a": 1}, "i", "f")))
+        + chunk(calls({"index": 1, "id": "j", "function": {"name": "g"}})),
+        [OPENED, ToolDelta(0, "i", "f", '{"a":1}'), ToolDelta(1, "j", "g", "")],
+        False,
+    ),
+    (
+        "fragments of two calls in turn become two calls one after the other",
+        ROLE
+        + chunk(calls(call(0, "{", "i", "f")))
+        + chunk(calls(call(1, '{"b"', "j", "g")))
+        + chunk(calls(call(0, "}")))
+        + chunk(calls(call(1, ":2}")))
+        + chunk({}, "tool_calls"),
+        [
+            OPENED,
+            ToolDelta(0, "i", "f", "{", chunk(calls(call(0, "{", "i", "f")))),
+            ToolDelta(0),
+            ToolDelta(0, arguments="}"),
+            ToolDelta(1, "j", "g", '{"b"'),
+            ToolDelta(1, arguments=":2}", raw=chunk(calls(call(1, ":2}")))),
+            Finish(FinishReason.TOOL_CALLS, chunk({}, "tool_calls")),
+        ],
+        True,
+    ),
+    (
+        "a call without arguments holds the next one back until the finish",
+        ROLE + chunk(calls(call(0, "", "i", "f"))) + chunk(calls(call(1, "{}", "j", "g"))) + chunk({}, "tool_calls"),
+        [
+            OPENED,
+            ToolDelta(0, "i", "f", "", chunk(calls(call(0, "", "i", "f")))),
+            ToolDelta(0),
+            ToolDelta(1, "j", "g", "{}"),
+            Finish(FinishReason.TOOL_CALLS),
+        ],
+        True,
+    ),
+    (
+        "content beside a call",
+        ROLE + chunk({"content": "a", **calls(call(0, "{}", "i", "f"))}),
+        [OPENED, Text("a"), ToolDelta(0, "i", "f", "{}")],
+        False,
+    ),
+    # --- errors
+    ("text", sse({"error": "no"}), [Failed("no")], False),
+    (
+        "an object with a number (llama.cpp, vLLM)",
+        ROLE + sse({"error": {"code": 500, "message": "no", "type": "server_error"}}) + DONE,
+        [OPENED, Failed("no", "500", "server_error", 500)],
+        False,
+    ),
+    (
+        "an object with a word",
+        sse({"error": {"message": "no", "type": "t", "param": None, "code": "context_length_exceeded"}}),
+        [Failed("no", "context_length_exceeded", "t")],
+        False,
+    ),
+    (
+        "beside choices (OpenRouter)",
+        ROLE + chunk({"content": ""}, "error", error={"code": 429, "message": "busy"}),
+        [OPENED, Failed("busy", "429", None, 429)],
+        False,
+    ),
+    (
+        "only as a finish reason",
+        ROLE + chunk({}, "error") + DONE,
+        [OPENED, PULSE, Failed("the backend ended its answer with finish_reason 'error'")],
+        False,
+    ),
+    (
+        "as a finish reason, the words behind it",
+        ROLE + chunk({}, "error") + sse({"error": {"message": "no", "code": "silence"}}) + DONE,
+        [OPENED, PULSE, Failed("no", "silence")],
+        False,
+    ),
+    ("as an event", b'event: error\ndata: {"error":{"message":"no"}}\n\n', [Failed("no")], False),
+    (
+        "as an event with the bare object",
+        b'event: error\ndata: {"message":"no","code":503}\n\n',
+        [Failed("no", "503", None, 503)],
+        False,
+    ),
+    ("as an event with bare text", b"event: error\ndata: no\n\n", [Failed("no")], False),
+    (
+        "as a field (llama.cpp in 2025)",
+        b'error: {"code":500,"message":"no"}\n\n' + DONE,
+        [Failed("no", "500", None, 500)],
+        False,
+    ),
+    ("without words", sse({"error": {"x": 1}}), [Failed('the backend failed: {"x":1}')], False),
+    ("in a frame of another shape", sse({"error": "no", "choices": "x"}), [Failed("no")], False),
+    (
+        "error: null is none",
+        ROLE + chunk({"content": "a"}, error=None),
+        [OPENED, Text("a", chunk({"content": "a"}, error=None))],
+        False,
+    ),
+    # --- other framings
+    (
+        "JSON lines under the wrong type",
+        json.dumps({"choices": [{"delta": {"content": "a"}}]}).encode()
+        + b"\n"
+        + json.dumps({"choices": [{"finish_reason": "stop"}]}).encode(),
+        [Opened(), Text("a"), Finish(FinishReason.STOP)],
+        True,
+    ),
+    (
+        "a whole answer where a stream was asked for",
+        json.dumps(
+            {
+                **HEAD,
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}],
+                "usage": USAGE,
+            }
+        ).encode(),
+        [LATE, Text("a"), Finish(FinishReason.STOP), Usage(3, 2)],
+        True,
+    ),
+]
+
+
+def read(reader: Reader, *pieces: bytes) -> list[Event]:
+    return [event for piece in pieces for event in reader.receive(piece)] + reader.end()
+
+
+def chat_reader(content_type: str = "text/event-stream") -> Reader:
+    return openai_south.reader(CHAT, content_type, Limits())
+
+
+@pytest.mark.parametrize(("body", "events", "complete"), [pytest.param(*row[1:], id=row[0]) for row in ROWS])
+class TestAnyCutGivesTheSameEvents:
+    def test_whole(self, body: bytes, events: list[Event], complete: bool) -> None:
+        reader = chat_reader()
+        assert read(reader, body) == events
+        assert reader.complete is complete
+        assert reader.done
+
+    def test_split_at_every_byte(self, body: bytes, events: list[Event], complete: bool) -> None:
+        for cut in range(len(body) + 1):
+            reader = chat_reader()
+            assert read(reader, body[:cut], body[cut:]) == events
+            assert reader.complete is complete
+
+    def test_one_byte_at_a_time(self, body: bytes, events: list[Event], complete: bool) -> None:
+        assert read(chat_reader(), *[bytes([byte]) for byte in body]) == events
+
+    def test_with_bytes_behind_done(self, body: bytes, events: list[Event], complete: bool) -> None:
+        if body.endswith(DONE):
+            assert read(chat_reader(), body + TEXT_A) == events
+
+
+@given(st.data())
+def test_any_split_of_any_rows(data: st.DataObject) -> None:
+    body = b"".join(
+        data.draw(st.lists(st.sampled_from([ROLE, TEXT_A, b": x\n", chunk(), chunk({"reasoning": "r"})]), max_size=12))
+    )
+    body += STOP + USAGE_CHUNK + DONE
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    assert read(chat_reader(), *pieces) == read(chat_reader(), body)
+
+
+COMPLETIONS: list[tuple[str, bytes, list[Event], bool]] = [
+    (
+        "a clean stream",
+        text_chunk("a") + text_chunk("b") + text_chunk("", "stop") + DONE,
+        [
+            LATE,
+            Text("a", text_chunk("a")),
+            Text("b", text_chunk("b")),
+            Finish(FinishReason.STOP, text_chunk("", "stop")),
+        ],
+        True,
+    ),
+    (
+        "text and counts beside the finish reason",
+        text_chunk("a") + text_chunk("b", "length", usage=USAGE) + DONE,
+        [LATE, Text("a", text_chunk("a")), Text("b"), Finish(FinishReason.LENGTH), Usage(3, 2)],
+        True,
+    ),
+    ("an empty first frame", text_chunk("") + text_chunk("a"), [LATE, Text("a", text_chunk("a"))], False),
+    ("an error", sse({"error": {"message": "no"}}), [Failed("no")], False),
+    ("progress", text_chunk("", prompt_progress={"total": 2, "processed": 1}), [LATE, Progress(1, 2)], False),
+]
+
+
+@pytest.mark.parametrize(("body", "events", "complete"), [pytest.param(*row[1:], id=row[0]) for row in COMPLETIONS])
+def test_completions(body: bytes, events: list[Event], complete: bool) -> None:
+    for cut in range(len(body) + 1):
+        reader = openai_south.reader(TEXT, "text/event-stream", Limits())
+        assert read(reader, body[:cut], body[cut:]) == events
+        assert reader.complete is complete
+
+
+def test_the_terminal_marker_and_the_end_are_told_apart() -> None:
+    reader = chat_reader()
+    assert reader.receive(ROLE + TEXT_A)
+    assert not reader.complete
+    assert reader.receive(STOP) == [STOPPED]
+    assert reader.complete and not reader.done
+    assert reader.receive(USAGE_CHUNK) == []
+    assert reader.receive(DONE) == [Usage(3, 2, raw=USAGE_CHUNK)]
+    assert reader.done
+    assert reader.end() == []
+
+
+GARBLED: list[tuple[str, bytes, str]] = [
+    ("no JSON", b"data: hello\n\n", "parse"),
+    ("half of JSON", b'data: {"id": \n\n', "parse"),
+    ("frames that one line end parts", ROLE[:-1] + TEXT_A, "parse"),
+    ("a number", b"data: 1\n\n", "schema"),
+    ("choices of another shape", sse({**HEAD, "choices": "x"}), "schema"),
+    ("content of another shape", chunk({"content": {"x": 1}}), "schema"),
+    ("content after the finish reason", ROLE + STOP + TEXT_A, "schema"),
+    ("a call without a name", ROLE + chunk(calls(call(0, "{}", "i"))) + STOP, "schema"),
+    (
+        "a call that goes on after it was whole",
+        ROLE + chunk(calls(call(0, "{}", "i", "f"), call(1, "", "j", "g"))) + chunk(calls(call(0, "x"))),
+        "schema",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "layer"), [pytest.param(*row[1:], id=row[0]) for row in GARBLED])
+def test_what_the_dialect_does_not_allow(body: bytes, layer: str) -> None:
+    with pytest.raises(BackendGarbled) as caught:
+        chat_reader().receive(body)
+    assert caught.value.layer == layer
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json"])
+def test_the_answer_has_a_limit(content_type: str) -> None:
+    reader = openai_south.reader(CHAT, content_type, Limits(answer=1000))
+    for _ in range(5):
+        reader.receive(ROLE if "event" in content_type else b"{" + b" " * 150)
+    with pytest.raises(BackendGarbled, match=r"limits\.answer"):
+        reader.receive(b" " * 400)
+
+
+def test_ids_are_made_up_where_a_backend_sends_none() -> None:
+    body = ROLE + chunk(calls(call(0, "{}", None, "f"), call(1, "{}", "", "g"))) + STOP
+    made = [event.id for event in read(chat_reader(), body) if isinstance(event, ToolDelta)]
+    assert all(re.fullmatch("call_[0-9a-f]{8}", identity or "") for identity in made)
+    assert len(set(made)) == 2
+
+
+def test_function_call_of_old_servers() -> None:
+    body = (
+        ROLE + chunk({"function_call": {"name": "f", "arguments": "{"}}) + chunk({"function_call": {"arguments": "}"}})
+    )
+    body += chunk({}, "function_call")
+    opened, first, second, finish = read(chat_reader(), body)
+    assert opened == OPENED
+    assert isinstance(first, ToolDelta) and (first.index, first.name, first.arguments) == (0, "f", "{")
+    assert second == ToolDelta(0, arguments="}")
+    assert finish == Finish(FinishReason.TOOL_CALLS)
+
+
+class TestProgressOfLlamaCpp:
+    FRAME = chunk({"role": "assistant", "content": None}, prompt_progress={"total": 9, "processed": 4})
+
+    def test_it_is_kept_from_a_client_that_did_not_ask(self) -> None:
+        assert read(llamacpp_south.reader(CHAT, "text/event-stream", Limits()), self.FRAME) == [LATE, Progress(4, 9)]
+
+    def test_it_is_passed_on_to_one_that_did(self) -> None:
+        asked = openai_north.parse(
+            "chat", b'{"model":"m","messages":[{"role":"user","content":"x"}],"return_progress":true}'
+        )
+        reader = llamacpp_south.reader(asked, "text/event-stream", Limits())
+        assert read(reader, self.FRAME) == [LATE, Progress(4, 9, self.FRAME)]
+
+
+TOKENS = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
+
+
+class TestLogprobs:
+    def test_chat_keeps_them_on_the_text(self) -> None:
+        choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None, "logprobs": {"content": TOKENS}}
+        frame = sse({**HEAD, "choices": [choice]})
+        assert read(chat_reader(), ROLE + frame) == [OPENED, Text("a", frame, TOKENS)]
+
+    def test_those_of_half_a_character_wait_for_the_other_half(self) -> None:
+        def frame(text: str) -> bytes:
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": None, "logprobs": {"content": TOKENS}}
+            return sse({**HEAD, "choices": [choice]})
+
+        assert read(chat_reader(), ROLE + frame("") + frame("é")) == [OPENED, PULSE, Text("é", None, TOKENS * 2)]
+
+    def test_completions_have_another_form(self) -> None:
+        lists = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -1.0}], "text_offset": [0]}
+        frame = text_chunk("a").replace(b'"logprobs": null', b'"logprobs": ' + json.dumps(lists).encode())
+        _, event = read(openai_south.reader(TEXT, "text/event-stream", Limits()), frame)
+        assert event == Text(
+            "a",
+            frame,
+            [
+                {
+                    "token": "a",
+                    "logprob": -0.5,
+                    "bytes": [97],
+                    "top_logprobs": [{"token": "b", "logprob": -1.0, "bytes": [98]}],
+                }
+            ],
+        )
+
+
+class TestOneJsonText:
+    ANSWER = json.dumps(
+        {
+            **HEAD,
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {
+                        "role": "assistant",
+                        "content": None,
+                        "reasoning_content": "r",
+                        "tool_calls": [{"id": "i", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                    },
+                    "finish_reason": "tool_calls",
+                }
+            ],
+            "usage": USAGE,
+        },
+        indent=1,
+    ).encode()
+    EVENTS = (LATE, Thinking("r"), ToolDelta(0, "i", "f", "{}"), Finish(FinishReason.TOOL_CALLS), Usage(3, 2))
+
+    @pytest.mark.parametrize("body", [ANSWER, b"\n\n \r\n" + ANSWER + b"\n", b"\xef\xbb\xbf" + ANSWER])
+    def test_it_is_read_at_its_end(self, body: bytes) -> None:
+        for step in (1, 13, len(body)):
+            reader = chat_reader("application/json; charset=utf-8")
+            for start in range(0, len(body), step):
+                assert reader.receive(body[start : start + step]) == []
+            assert not reader.complete
+            assert reader.end() == list(self.EVENTS)
+            assert reader.complete and reader.done
+
+    def test_an_error_under_status_200(self) -> None:
+        assert read(chat_reader("application/json"), b'{"error":{"message":"no","code":429}}') == [
+            Failed("no", "429", None, 429)
+        ]
+
+    def test_a_stream_under_that_type(self) -> None:
+        assert read(chat_reader("application/json"), b"\n" + ROLE + TEXT_A) == [OPENED, Text("a", TEXT_A)]
+
+    def test_half_of_it_is_garbled(self) -> None:
+        with pytest.raises(BackendGarbled):
+            read(chat_reader("application/json"), self.ANSWER[:-5])
+
+    def test_nothing_is_not_complete(self) -> None:
+        reader = chat_reader("application/json")
+        assert read(reader, b" \n") == []
+        assert not reader.complete

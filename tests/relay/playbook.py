@@ -113,6 +113,13 @@ class FakeClient:
         await self._leaving.wait()
 
 
+class MemoryLink(StreamLink):
+    """A connection that may be kept: memory does not go stale."""
+
+    def stale(self) -> bool:
+        return False
+
+
 class Conversation:
     """One connection as the backend sees it."""
 
@@ -123,11 +130,16 @@ class Conversation:
         """The whole request."""
         data = b""
         while b"\r\n\r\n" not in data:
-            data += await self.stream.receive_some()
+            data += await self._more()
         head, _, body = data.partition(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         while len(body) < length:
-            body += await self.stream.receive_some()
+            body += await self._more()
+        return head + b"\r\n\r\n" + body
+
+    async def _more(self) -> bytes:
+        data = bytes(await self.stream.receive_some())
+        assert data, "the connection was closed before its request was whole"
         return data
 
     async def says(self, *pieces: bytes) -> None:
@@ -198,7 +210,7 @@ class Play:
                 raise ConnectFailed("cannot connect")
             ours, theirs = trio.testing.memory_stream_pair()
             connections.send_nowait(Conversation(theirs))
-            return StreamLink(ours)
+            return MemoryLink(ours)
 
         return dial
 

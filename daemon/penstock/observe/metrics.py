@@ -6,7 +6,9 @@ Model names come from clients and are no label; what is a label comes from the c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -81,6 +83,9 @@ class Metrics:
         )
         self._gaps = GapCollector()
         self.registry.register(self._gaps)
+        # Looking a child up by its labels costs more than counting.
+        self._target = cache(self._of_target)
+        self._ends = cache(lambda reason, *target: self._streams.labels(reason.value, *target))
 
     def watch(self, live: Live, backends: dict[str, Backend]) -> None:
         """Read live numbers at every scrape."""
@@ -88,17 +93,29 @@ class Metrics:
 
     def ended(self, outcome: Outcome) -> None:
         backend = outcome.backend or "none"
-        self._streams.labels(outcome.reason.value, outcome.dialect, backend).inc()
-        self._total.labels(outcome.dialect, backend).observe(outcome.total)
+        target = self._target(outcome.dialect, backend)
+        self._ends(outcome.reason, outcome.dialect, backend).inc()
+        target.total.observe(outcome.total)
         if outcome.first_token is not None:
-            self._first_token.labels(outcome.dialect, backend).observe(outcome.first_token)
-        self._wait.labels(backend).observe(outcome.phases.get(Phase.QUEUED, 0.0))
+            target.first_token.observe(outcome.first_token)
+        target.wait.observe(outcome.phases.get(Phase.QUEUED, 0.0))
         if outcome.teardown is not None:
             self._teardown.labels(outcome.reason.value).observe(outcome.teardown)
-        self._orphaned.labels(backend).inc(outcome.orphaned or 0.0)
-        self._tokens.labels("completion", backend).inc(outcome.tokens)
-        self._tokens.labels("prompt", backend).inc(outcome.prompt_tokens or 0)
+        if outcome.orphaned:
+            target.orphaned.inc(outcome.orphaned)
+        target.completion_tokens.inc(outcome.tokens)
+        target.prompt_tokens.inc(outcome.prompt_tokens or 0)
         self._gaps.add(backend, outcome)
+
+    def _of_target(self, dialect: str, backend: str) -> Target:
+        return Target(
+            total=self._total.labels(dialect, backend),
+            first_token=self._first_token.labels(dialect, backend),
+            wait=self._wait.labels(backend),
+            orphaned=self._orphaned.labels(backend),
+            completion_tokens=self._tokens.labels("completion", backend),
+            prompt_tokens=self._tokens.labels("prompt", backend),
+        )
 
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()
@@ -109,6 +126,17 @@ class Metrics:
     def scrape(self) -> tuple[bytes, str]:
         """The text and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class Target(NamedTuple):
+    """The metrics of one dialect and backend."""
+
+    total: Histogram
+    first_token: Histogram
+    wait: Histogram
+    orphaned: Counter
+    completion_tokens: Counter
+    prompt_tokens: Counter
 
 
 class GapCollector(Collector):

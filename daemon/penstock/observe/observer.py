@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from penstock.chat.reasons import Reason
 from penstock.errors import PenstockError
 from penstock.observe.log import logger
@@ -14,10 +16,11 @@ QUIET = frozenset({Reason.COMPLETED, Reason.CLIENT_GONE, Reason.SHUTDOWN, Reason
 
 
 class Observer:
-    """Takes what happens, once each."""
+    """Takes what happens, once each; ``hear`` gets every outcome too."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[Outcome], None] | None = None) -> None:
         self.metrics = Metrics()
+        self._hear = hear
         self._log = logger()
 
     def ended(self, outcome: Outcome) -> None:
@@ -25,6 +28,8 @@ class Observer:
         self.metrics.ended(outcome)
         log = self._log.info if outcome.reason in QUIET else self._log.warning
         log("stream ended", **line(outcome))
+        if self._hear is not None:
+            self._hear(outcome)
 
     def fell_back(self, plan: Plan, reason: Reason, message: str) -> None:
         """A target failed before the first content and the next one is tried."""

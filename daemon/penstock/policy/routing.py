@@ -37,6 +37,7 @@ class Router:
         self._config = config
         #: by name; a file that says nothing of routes means: any model, on any backend
         self.routes = config.routes or ({"*": Route(targets=tuple(config.backends))} if config.backends else {})
+        self._targets = {name: self._targets_of(name, route) for name, route in self.routes.items()}
         self._globs = sorted((name for name in self.routes if is_glob(name)), key=len, reverse=True)
 
     def route_of(self, model: str) -> tuple[str, Route] | None:
@@ -58,21 +59,22 @@ class Router:
         found = self.route_of(model)
         if found is None:
             raise UnknownModel(model, self.near(model, catalogue))
-        route_name, route = found
+        targets = [
+            target if target.model else msgspec.structs.replace(target, model=model)
+            for target in self._targets[found[0]]
+        ]
+        if len(targets) > 1:
+            targets.sort(key=lambda target: not offers(catalogue.get(target.backend, ()), target.model))
+        return targets
+
+    def _targets_of(self, name: str, route: Route) -> list[Target]:
+        """What a route says, with its budgets; the model empty where it is the client's."""
         targets = []
         for text in route.targets:
             parsed = parse_target(text)
             backend = self._config.backends[parsed.backend]
-            targets.append(
-                Target(
-                    backend=parsed.backend,
-                    model=parsed.model or model,
-                    timeouts=effective(self._config.timeouts, backend.timeouts, route.timeouts),
-                    route=route_name,
-                )
-            )
-        if len(targets) > 1:
-            targets.sort(key=lambda target: not offers(catalogue.get(target.backend, ()), target.model))
+            timeouts = effective(self._config.timeouts, backend.timeouts, route.timeouts)
+            targets.append(Target(backend=parsed.backend, model=parsed.model or "", timeouts=timeouts, route=name))
         return targets
 
     def near(self, model: str, catalogue: Mapping[str, Collection[str]]) -> list[str]:

@@ -53,11 +53,12 @@ class Attempt:
 
     async def run(self) -> None:
         gate = self._backend.gate
-        woken = trio.Event()
-        ticket = Ticket(woken.set)
+        ticket = Ticket()
         try:
             gate.ask(ticket)
             if not ticket.granted:
+                woken = trio.Event()
+                ticket.on_grant = woken.set
                 await self._beating(woken.wait)
             self._enter(Step.SLOT)
             try:
@@ -105,15 +106,21 @@ class Attempt:
         return await self._delivery.put_last(self._delivery.writer.end(self._stream.timing()))
 
     async def _connect(self, *, fresh: bool) -> Exchange:
+        """A kept connection, or a new one; only a new one where a kept one turned out to be dead."""
+        transport = self._backend.transport
+        if not fresh and (kept := transport.reuse(self._request)) is not None:
+            self._exchange = kept
+            return kept
         budget = self._clocks.timeouts.connect
         with trio.move_on_after(budget):
-            self._exchange = await self._backend.transport.exchange(self._request, fresh=fresh)
+            self._exchange = await transport.connect(self._request)
             return self._exchange
-        base = self._backend.transport.base
-        raise ConnectTimeout(f"no connection to {base.host}:{base.port} within the connect budget of {budget:g} s")
+        host, port = transport.base.host, transport.base.port
+        raise ConnectTimeout(f"no connection to {host}:{port} within the connect budget of {budget:g} s")
 
     async def _ask(self, exchange: Exchange) -> httpx.Response:
-        await self._beating(exchange.send)
+        if not exchange.send_now():
+            await self._beating(exchange.send)
         return await self._beating(exchange.head)
 
     async def _refusal(self, exchange: Exchange, response: httpx.Response) -> BackendRefused:
@@ -203,10 +210,12 @@ class Attempt:
 
     async def _settle(self) -> None:
         """Read the end of the body if it is about to come."""
-        assert self._exchange is not None
+        exchange = self._exchange
+        if exchange is None or exchange.ended:
+            return
         with trio.move_on_after(SETTLE):
             try:
-                while await self._exchange.receive():
+                while await exchange.receive():
                     pass
             except BackendTruncated:
                 # The answer was complete: how the connection ends is of no interest.

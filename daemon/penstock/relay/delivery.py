@@ -43,11 +43,13 @@ class Client(Protocol):
 class Delivery:
     """What one client gets."""
 
-    def __init__(self, client: Client, writer: Writer, marks: Headers) -> None:
+    #: of the attempt that is under way
+    writer: Writer
+    #: headers that name the stream and its target
+    marks: Headers
+
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.writer = writer
-        #: headers that name the stream; the relay adds to them until the commit
-        self.marks = marks
         self.committed = False
         self.bytes_out = 0
         self.heartbeats = 0

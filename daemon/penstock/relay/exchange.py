@@ -24,7 +24,9 @@ MOST_INTERIM = 8
 class Exchange(httpx.AsyncByteStream):
     """Owns the link from the moment the request is written until it is closed or given back whole."""
 
-    def __init__(self, link: Link, request: httpx.Request, on_close: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self, link: Link, request: httpx.Request, on_close: Callable[[Exchange], None], *, reused: bool
+    ) -> None:
         self._link = link
         self._on_close = on_close
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
@@ -38,13 +40,22 @@ class Exchange(httpx.AsyncByteStream):
         self._length: int | None = None
         #: payload that came in the same read as the head
         self._early = b""
-        self._ended = False
+        #: whether the body came to its well-formed end
+        self.ended = False
         self._keep = False
         self._closed = False
         #: whether the link had served another request before
-        self.reused = False
+        self.reused = reused
         #: whether the backend has sent a byte for this request
         self.answered = False
+
+    def send_now(self) -> bool:
+        """Write what the backend takes of the request without waiting; whether that was all."""
+        try:
+            self._outgoing = self._outgoing[self._link.send_now(self._outgoing) :]
+        except LinkBroken:
+            self._outgoing = memoryview(b"")
+        return not self._outgoing
 
     async def send(self) -> None:
         """Write the request; a call after a cancelled one goes on where that stopped.
@@ -89,36 +100,30 @@ class Exchange(httpx.AsyncByteStream):
                 raise BackendGarbled(f"the backend's answer is not HTTP/1.1: {error}", "http") from error
 
     def _open_body(self, event: h11.Response) -> httpx.Response:
-        response = httpx.Response(event.status_code, headers=list(event.headers), stream=self)
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise BackendGarbled(
-                f"the backend answered in Content-Encoding '{encoding}', which nobody asked for", "http"
-            )
-        transfer = response.headers.get("transfer-encoding")
-        length = response.headers.get("content-length")
-        if transfer is not None:
-            # h11 has refused every coding but chunked.
-            if length is not None:
-                raise BackendGarbled("the backend sent both Content-Length and Transfer-Encoding", "http")
-            self._unchunker = Unchunker()
-        elif event.status_code in (204, 304):
-            self._ended = True
-        elif length is not None:
-            self._length = int(length)
-            self._ended = self._length == 0
-        tokens = {token.strip().lower() for token in response.headers.get("connection", "").split(",")}
-        framed = self._unchunker is not None or self._length is not None
-        self._keep = framed and event.http_version == b"1.1" and "close" not in tokens
+        close = event.http_version != b"1.1"
+        for name, value in event.headers:
+            if name == b"content-length":
+                self._length = int(value)
+            elif name == b"transfer-encoding":
+                # h11 has refused every coding but chunked.
+                self._unchunker = Unchunker()
+            elif name == b"content-encoding" and value != b"identity":
+                raise BackendGarbled(f"the backend answered in Content-Encoding {value.decode('latin-1')}", "http")
+            elif name == b"connection":
+                close = close or b"close" in value.lower()
+        if self._unchunker is not None and self._length is not None:
+            raise BackendGarbled("the backend sent both Content-Length and Transfer-Encoding", "http")
+        self.ended = self._length == 0 or event.status_code in (204, 304)
+        self._keep = not close and (self._unchunker is not None or self._length is not None)
         self._early = self._h11.trailing_data[0]
-        return response
+        return httpx.Response(event.status_code, headers=list(event.headers), stream=self)
 
     async def receive(self) -> bytes:
         """The next payload bytes, never empty before the end; ``b""`` at a well-formed end of the body.
 
         Raises BackendTruncated when the connection ended first, BackendGarbled for a body that is not HTTP.
         """
-        while not self._ended:
+        while not self.ended:
             if self._early:
                 data, self._early = self._early, b""
             else:
@@ -130,7 +135,7 @@ class Exchange(httpx.AsyncByteStream):
                     self._keep = False
                     if self._unchunker is not None or self._length is not None:
                         raise BackendTruncated("the backend closed the connection in mid-answer")
-                    self._ended = True
+                    self.ended = True
                     break
             payload = self._payload(data)
             if payload:
@@ -141,14 +146,14 @@ class Exchange(httpx.AsyncByteStream):
         if self._unchunker is not None:
             payload = self._unchunker.receive(data)
             if self._unchunker.ended:
-                self._ended = True
+                self.ended = True
                 self._keep = self._keep and not self._unchunker.rest
             return payload
         if self._length is not None:
             payload = data[: self._length]
             self._length -= len(payload)
             if not self._length:
-                self._ended = True
+                self.ended = True
                 self._keep = self._keep and len(payload) == len(data)
             return payload
         return data
@@ -156,7 +161,7 @@ class Exchange(httpx.AsyncByteStream):
     @property
     def reusable(self) -> bool:
         """Whether the body was read to its well-formed end and the connection may carry another request."""
-        return self._ended and self._keep and not self._closed
+        return self.ended and self._keep and not self._closed
 
     def release(self) -> Link:
         """Take the link out of a reusable exchange."""

@@ -20,7 +20,8 @@ async def fetch(backend: Backend, call: Call, *, budget: float = BUDGET) -> byte
     """
     transport = backend.transport
     with trio.move_on_after(budget):
-        exchange = await transport.exchange(transport.request(call.method, call.path, call.body))
+        request = transport.request(call.method, call.path, call.body)
+        exchange = transport.reuse(request) or await transport.connect(request)
         try:
             await exchange.send()
             response = await exchange.head()

@@ -28,6 +28,9 @@ class Link(Protocol):
     async def receive(self) -> bytes:
         """The next bytes, ``b""`` at the end.  A cancelled call has taken nothing.  Raises LinkBroken."""
 
+    def send_now(self, data: memoryview) -> int:
+        """Write what the peer accepts without waiting; 0 when that is nothing.  Raises LinkBroken."""
+
     async def send_some(self, data: memoryview) -> int:
         """Write what the peer accepts, at least one byte; a cancelled call has written nothing.  Raises LinkBroken."""
 
@@ -57,14 +60,19 @@ class SocketLink:
             except OSError as error:
                 raise LinkBroken(reason_of(error)) from error
 
+    def send_now(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise LinkBroken(reason_of(error)) from error
+
     async def send_some(self, data: memoryview) -> int:
         while True:
-            try:
-                return self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                await trio.lowlevel.wait_writable(self._sock)
-            except OSError as error:
-                raise LinkBroken(reason_of(error)) from error
+            await trio.lowlevel.wait_writable(self._sock)
+            if sent := self.send_now(data):
+                return sent
 
     def stale(self) -> bool:
         try:
@@ -94,6 +102,9 @@ class StreamLink:
             return bytes(await self._stream.receive_some(READ_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
             raise LinkBroken(reason_of(error)) from error
+
+    def send_now(self, data: memoryview) -> int:
+        return 0
 
     async def send_some(self, data: memoryview) -> int:
         try:

@@ -93,8 +93,7 @@ class Stream:
         self._dropped: tuple[str, ...] = ()
         self._phases: dict[Phase, float] = {}
         self._phase_since = self.started
-        writer = north.writer(request, identity, passthrough=False)
-        self.delivery = Delivery(client, writer, [("x-penstock-stream", self.id)])
+        self.delivery = Delivery(client)
         self.clocks = Clocks(
             self.started, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts
         )

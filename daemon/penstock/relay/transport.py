@@ -62,27 +62,22 @@ class Transport(httpx.AsyncBaseTransport):
             url = self._urls[path] = httpx.URL(f"{self.base}{path}")
         return httpx.Request(method, url, headers=self._headers, content=content)
 
-    async def exchange(self, request: httpx.Request, *, fresh: bool = False) -> Exchange:
-        """A connection for this request, the request not yet written.  Raises ConnectFailed.
-
-        ``fresh`` leaves the idle list alone: what a caller asks for after a kept connection turned out to be dead.
-        """
-        link = None if fresh else self._take_idle()
-        reused = link is not None
-        if link is None:
-            link = await self._dial()
-        self._open += 1
-        exchange = Exchange(link, request, self._closed)
-        exchange.reused = reused
-        return exchange
-
-    def _take_idle(self) -> Link | None:
+    def reuse(self, request: httpx.Request) -> Exchange | None:
+        """A kept connection for this request, the request not yet written; None where there is none."""
         while self._idle:
             link = self._idle.pop()
             if not link.stale():
-                return link
+                return self._begin(link, request, reused=True)
             link.close()
         return None
+
+    async def connect(self, request: httpx.Request) -> Exchange:
+        """A new connection for this request, the request not yet written.  Raises ConnectFailed."""
+        return self._begin(await self._dial(), request, reused=False)
+
+    def _begin(self, link: Link, request: httpx.Request, *, reused: bool) -> Exchange:
+        self._open += 1
+        return Exchange(link, request, self._closed, reused=reused)
 
     def _closed(self, exchange: Exchange) -> None:
         self._open -= 1
@@ -122,7 +117,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Connect, send, and wait for the head; the answer's stream owns the connection."""
-        exchange = await self.exchange(request)
+        exchange = self.reuse(request) or await self.connect(request)
         answered = False
         try:
             await exchange.send()

@@ -6,8 +6,10 @@ end; then each gets its dialect's error, and what is still there after a moment 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,7 @@ from penstock.errors import NoBackend
 from penstock.observe.log import configure, logger
 from penstock.observe.observer import Observer
 from penstock.relay.backends import build_backends
+from penstock.relay.outcome import Outcome
 from penstock.server.app import create_app, hypercorn_config
 from penstock.server.listener import Listener, address_of, bind_all
 from penstock.server.state import State
@@ -38,16 +41,16 @@ LAST_WORDS = 1.0
 
 
 class Daemon:
-    """One run of penstock with one configuration."""
+    """One run of penstock with one configuration; ``hear`` gets every stream's outcome."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, hear: Callable[[Outcome], None] | None = None) -> None:
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         keys = {
             name: resolve(backend.api_key, os.environ, Path(credentials) if credentials else None).reveal()
             for name, backend in config.backends.items()
             if backend.api_key is not None
         }
-        observer = Observer()
+        observer = Observer(hear)
         backends = build_backends(config, SOUTHBOUND, keys)
         self.config = config
         self.state = State(config, backends, observer)
@@ -106,6 +109,9 @@ async def main(config: Config | None, source: Path | None, demo: bool) -> int:
         configure(config.server.log_level, config.server.log_format)
         daemon = Daemon(config)
         addresses = await nursery.start(daemon.serve)
+        # What is here now stays for the life of the process: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
         logger().info(
             "listening",
             version=penstock.__version__,

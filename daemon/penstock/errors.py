@@ -87,6 +87,47 @@ class UnknownPath(RequestError):
     status = 404
 
 
+class WrongHost(RequestError):
+    """The request is for a name that is not ours: a rebound one, as like as not (RFC 9110 15.5.20)."""
+
+    code = "wrong_host"
+    status = 421
+
+
+class ForeignOrigin(RequestError):
+    """A web page asks that the owner has not allowed to."""
+
+    code = "foreign_origin"
+    status = 403
+
+
+class Unauthorized(RequestError):
+    """No key, a wrong one, or two that differ: the words do not tell which."""
+
+    code = "unauthorized"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            "penstock wants a key that it knows, as 'Authorization: Bearer KEY', 'x-api-key: KEY' or 'api-key: KEY'"
+        )
+
+
+class Forbidden(RequestError):
+    """The key is good, but not for this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class TooManyStreams(RequestError):
+    """The key has as many streams as it may have at a time."""
+
+    code = "too_many_streams"
+    status = 429
+    retry_after = 2.0
+
+
 class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
     status = 405
@@ -177,6 +218,8 @@ class BackendRefused(BackendError):
     """
 
     code = "backend_refused"
+    #: the backend's own answer, for a client that speaks its language
+    body: bytes | None = None
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.dialects import ndjson
+from penstock.dialects import jsontext, ndjson
 from penstock.errors import BackendGarbled
 
 LIMIT = 1 << 20
@@ -77,4 +77,4 @@ def test_each_separator_is_escaped(separator: str) -> None:
 
 def test_escape_changes_nothing_else() -> None:
     text = '"Âà “…” 流\u2027\u202a"'.encode()
-    assert ndjson.escape(text) == text
+    assert jsontext.escape(text) == text

@@ -14,7 +14,6 @@ from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Ope
 from penstock.chat.request import Operation, Request
 from penstock.dialects.base import Limits, Reader
 from penstock.dialects.ollama import ollama_south
-from penstock.errors import BackendGarbled
 
 OPENED = Opened(created=1789000000, model="m")
 COUNTERS = (
@@ -92,10 +91,10 @@ CASES: dict[str, tuple[str, str, list[Event]]] = {
     "CRLF": ("chat", HELLO[:-1] + "\r\n", [OPENED, whole(Text("Hello"), HELLO)]),
     "blank lines": ("chat", "\n" + EMPTY + " \r\n\n" + EMPTY, [OPENED, PULSE, PULSE]),
     "a line without LF": ("chat", HELLO[:-1], [OPENED, whole(Text("Hello"), HELLO)]),
-    "Unicode's line ends are escaped": (
+    "Unicode's line ends are no ends": (
         "chat",
-        HELLO.replace("Hello", "a\u2028b\x85c"),
-        [OPENED, whole(Text("a\u2028b\x85c"), HELLO.replace("Hello", r"a\u2028b\u0085c"))],
+        line := HELLO.replace("Hello", "a\u2028b\x85c"),
+        [OPENED, whole(Text("a\u2028b\x85c"), line)],
     ),
     "logprobs": (
         "chat",
@@ -220,7 +219,7 @@ CASES: dict[str, tuple[str, str, list[Event]]] = {
         '{"error":{"message":"no","code":"nope"}}\n',
         [Opened(), Failed("no", code="nope")],
     ),
-    "an object without a message": ("chat", '{"error":{"a":1}}\n', [Opened(), Failed('{"a":1}')]),
+    "an object without a message": ("chat", '{"error":{"a":1}}\n', [Opened(), Failed('the backend failed: {"a":1}')]),
     "no error": ("chat", line := HELLO.replace('"done"', '"error":null,"done"'), [OPENED, whole(Text("Hello"), line)]),
     "an empty error": (
         "chat",
@@ -340,26 +339,41 @@ GARBLED = {
 
 @pytest.mark.parametrize(("body", "layer"), GARBLED.values(), ids=GARBLED)
 def test_garbled(body: str, layer: str) -> None:
-    with pytest.raises(BackendGarbled) as caught:
-        read(body.encode())
-    assert caught.value.layer == layer
+    told = reader()
+    *before, failed = told.receive((HELLO + body).encode()) + told.end()
+    assert before[:2] == [OPENED, whole(Text("Hello"), HELLO)]
+    assert isinstance(failed, Failed) and failed.garbled == layer
+    assert told.done
+    assert told.receive(HELLO.encode()) + told.end() == []
 
 
 def test_limits() -> None:
-    with pytest.raises(BackendGarbled, match=r"limits\.line") as caught:
-        reader(limits=Limits(line=50)).receive(HELLO.encode())
-    assert caught.value.layer == "parse"
+    (failed,) = reader(limits=Limits(line=50)).receive(HELLO.encode())
+    assert isinstance(failed, Failed) and failed.garbled == "parse" and "limits.line" in failed.message
     told = reader(limits=Limits(answer=len(HELLO) * 3))
     for _ in range(3):
         told.receive(HELLO.encode())
-    with pytest.raises(BackendGarbled, match=r"limits\.answer"):
-        told.receive(b"\n")
+    (failed,) = told.receive(b"\n")
+    assert isinstance(failed, Failed) and "limits.answer" in failed.message
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream", "", "text/plain"])
 def test_any_content_type(content_type: str) -> None:
     told = reader(content_type=content_type)
     assert told.receive((HELLO + LAST).encode()) + told.end() == read((HELLO + LAST).encode())
+
+
+def test_one_text_over_several_lines() -> None:
+    lines = json.dumps(json.loads(LAST.replace('"content":""', '"content":"All"')), indent=2)
+    for body in (lines.encode(), lines.encode() + b"\n", lines.replace("\n", "\r\n").encode()):
+        for cut in range(len(body) + 1):
+            told = reader(content_type="application/json; charset=utf-8")
+            assert told.receive(body[:cut]) + told.receive(body[cut:]) == []
+            assert told.end() == [OPENED, Text("All"), STOP, USAGE]
+            assert told.complete and told.done
+    told = reader(content_type="application/json")
+    assert told.receive(lines[:-9].encode()) + told.end() == []
+    assert not told.complete
 
 
 @given(st.lists(st.sampled_from([HELLO, THINK, EMPTY, TWO_CALLS, STRANGE, "\n", HEY])), st.data())
@@ -383,4 +397,4 @@ def test_any_text(text: str) -> None:
     assert isinstance(event, Text)
     assert event.text == text
     assert event.raw is not None
-    assert len(event.raw.decode().splitlines()) == 1
+    assert json.loads(event.raw)["message"]["content"] == text

@@ -7,8 +7,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ollama_conformance import check_ollama_stream
 
+from ollama_conformance import check_ollama_stream
 from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Progress, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Message, Operation, Request

@@ -1,4 +1,4 @@
-"""What OpenAI-compatible backends are asked, how their refusals and lists of models are read."""
+"""What OpenAI-compatible backends are asked, how their lists of models are read."""
 
 from __future__ import annotations
 
@@ -293,44 +293,6 @@ def test_generate(request_: Request, path: str, body: dict[str, object], dropped
         % json.dumps({"id": "c", "object": kind, "created": 1, "model": "m", "choices": [choice]}).encode()
     )
     assert openai_south.reader(request_, "text/event-stream", Limits()).receive(frame + frame)[-1].raw == frame  # type: ignore[union-attr]
-
-
-REFUSALS: list[tuple[int, bytes, tuple[int, str, str | None, str | None]]] = [
-    (404, b'{"error":{"message":"no m","type":"t","code":"model_not_found"}}', (404, "no m", "model_not_found", "t")),
-    (400, b'{"error":"bad"}', (400, "bad", None, None)),
-    (422, b'{"detail":[{"loc":["n"],"msg":"too many"}]}', (422, "too many", None, None)),
-    (400, b'{"detail":"bad"}', (400, "bad", None, None)),
-    (400, b'{"object":"error","message":"bad","code":40001}', (400, "bad", "40001", None)),
-    (
-        400,
-        b'{"error":{"code":400,"message":"too long","type":"exceed_context_size_error","n_ctx":8}}',
-        (400, "too long", "context_length_exceeded", "exceed_context_size_error"),
-    ),
-    (
-        503,
-        b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}',
-        (503, "Loading model", "503", "unavailable_error"),
-    ),
-    (500, b"<h1>Internal\n  error</h1>", (500, "<h1>Internal error</h1>", None, None)),
-    (502, b"x" * 1000, (502, "x" * 300, None, None)),
-    (503, b"", (503, "HTTP 503 from the backend", None, None)),
-    (503, b'{"error":{}}', (503, '{"error":{}}', None, None)),
-    (
-        401,
-        b'{"error":{"message":"bad key"}}',
-        (502, "the backend refused penstock's key (HTTP 401): bad key", None, None),
-    ),
-    (403, b"", (502, "the backend refused penstock's key (HTTP 403): HTTP 403 from the backend", None, None)),
-    (307, b"", (502, "the backend answered with a redirect (HTTP 307): set the URL that it leads to", None, None)),
-    (204, b"", (502, "the backend answered with HTTP 204: HTTP 204 from the backend", None, None)),
-]
-
-
-@pytest.mark.parametrize(("status", "body", "told"), REFUSALS)
-def test_refusals(status: int, body: bytes, told: tuple[int, str, str | None, str | None]) -> None:
-    error = openai_south.refusal(status, body)
-    assert (error.status, error.message, error.backend_code, error.backend_type) == told
-    assert (error.retry_after is not None) is (status == 503)
 
 
 LLAMACPP = {

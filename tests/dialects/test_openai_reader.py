@@ -24,7 +24,6 @@ from penstock.chat.events import (
 )
 from penstock.dialects.base import Limits, Reader
 from penstock.dialects.openai import llamacpp_south, openai_north, openai_south
-from penstock.errors import BackendGarbled
 
 CHAT = openai_north.parse("chat", b'{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}')
 TEXT = openai_north.parse("completion", b'{"model":"m","prompt":"x","stream":true}')
@@ -322,12 +321,27 @@ ROWS: list[tuple[str, bytes, list[Event], bool]] = [
         [OPENED, Text("a"), ToolDelta(0, "i", "f", "{}")],
         False,
     ),
+    (
+        "content as a list of parts (Mistral)",
+        ROLE
+        + chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "r"}]}]})
+        + chunk({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "reference"}]})
+        + chunk({"content": []}, "stop"),
+        [OPENED, Thinking("r"), Text("ab"), Finish(FinishReason.STOP)],
+        True,
+    ),
     # --- errors
     ("text", sse({"error": "no"}), [Failed("no")], False),
     (
         "an object with a number (llama.cpp, vLLM)",
         ROLE + sse({"error": {"code": 500, "message": "no", "type": "server_error"}}) + DONE,
         [OPENED, Failed("no", "500", "server_error", 500)],
+        False,
+    ),
+    (
+        "a full context in other words",
+        sse({"error": {"message": "no", "type": "exceed_context_size_error", "code": 400}}),
+        [Failed("no", "context_length_exceeded", "exceed_context_size_error", 400)],
         False,
     ),
     (
@@ -492,7 +506,7 @@ GARBLED: list[tuple[str, bytes, str]] = [
     ("a number", b"data: 1\n\n", "schema"),
     ("choices of another shape", sse({**HEAD, "choices": "x"}), "schema"),
     ("content of another shape", chunk({"content": {"x": 1}}), "schema"),
-    ("content after the finish reason", ROLE + STOP + TEXT_A, "schema"),
+    ("content after the finish reason", STOP + TEXT_A, "schema"),
     ("a call without a name", ROLE + chunk(calls(call(0, "{}", "i"))) + STOP, "schema"),
     (
         "a call that goes on after it was whole",
@@ -504,9 +518,12 @@ GARBLED: list[tuple[str, bytes, str]] = [
 
 @pytest.mark.parametrize(("body", "layer"), [pytest.param(*row[1:], id=row[0]) for row in GARBLED])
 def test_what_the_dialect_does_not_allow(body: bytes, layer: str) -> None:
-    with pytest.raises(BackendGarbled) as caught:
-        chat_reader().receive(body)
-    assert caught.value.layer == layer
+    reader = chat_reader()
+    *before, last = reader.receive(ROLE + TEXT_A + body)
+    assert before[:2] == [OPENED, Text("a", TEXT_A)]
+    assert isinstance(last, Failed) and last.garbled == layer
+    assert reader.done
+    assert reader.receive(TEXT_A) + reader.end() == []
 
 
 @pytest.mark.parametrize("content_type", ["text/event-stream", "application/json"])
@@ -514,8 +531,9 @@ def test_the_answer_has_a_limit(content_type: str) -> None:
     reader = openai_south.reader(CHAT, content_type, Limits(answer=1000))
     for _ in range(5):
         reader.receive(ROLE if "event" in content_type else b"{" + b" " * 150)
-    with pytest.raises(BackendGarbled, match=r"limits\.answer"):
-        reader.receive(b" " * 400)
+    (failed,) = reader.receive(b" " * 400)
+    assert isinstance(failed, Failed) and "limits.answer" in failed.message
+    assert reader.done
 
 
 def test_ids_are_made_up_where_a_backend_sends_none() -> None:
@@ -627,8 +645,8 @@ class TestOneJsonText:
         assert read(chat_reader("application/json"), b"\n" + ROLE + TEXT_A) == [OPENED, Text("a", TEXT_A)]
 
     def test_half_of_it_is_garbled(self) -> None:
-        with pytest.raises(BackendGarbled):
-            read(chat_reader("application/json"), self.ANSWER[:-5])
+        (failed,) = read(chat_reader("application/json"), self.ANSWER[:-5])
+        assert isinstance(failed, Failed) and failed.garbled == "parse"
 
     def test_nothing_is_not_complete(self) -> None:
         reader = chat_reader("application/json")

@@ -18,6 +18,7 @@ from penstock.chat.request import (
     ToolCall,
 )
 from penstock.dialects.openai import openai_north
+from penstock.dialects.registry import NORTHBOUND
 from penstock.errors import BadRequest
 
 
@@ -264,3 +265,13 @@ def test_a_prompt_that_cannot_be(prompt: object, message: str) -> None:
         completion(prompt=prompt)
     assert message in caught.value.message
     assert caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("name", sorted(NORTHBOUND))
+def test_the_depth_is_the_owners(name: str) -> None:
+    north = NORTHBOUND[name]
+    asked = b"input" if name == "responses" else b"prompt"
+    body = b'{"model":"m","%b":"x","messages":[{"role":"user","content":"x"}],"metadata":{"a":[]}}' % asked
+    assert north.parse("chat", body, depth=8).model == "m"
+    with pytest.raises(BadRequest, match="deeper than 2"):
+        north.parse("chat", body, depth=2)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai_conformance import check_openai_stream
 
+from openai_conformance import check_openai_stream
 from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import (
     PULSE,
@@ -98,6 +98,16 @@ def test_chunks(events: list[Event], body: bytes) -> None:
     assert writer().write(events) == body
     to = writer()
     assert b"".join(to.write([event]) for event in events) == body
+
+
+@pytest.mark.parametrize("passthrough", [True, False])
+def test_no_text_makes_a_second_line(passthrough: bool) -> None:
+    """Some clients end lines where Unicode does."""
+    text = "a\u2028b\u2029c\x85d流"
+    raw = b'data: {"text":"%b"}\n\n' % text.encode()
+    body = writer(passthrough=passthrough).write([Opened(), Text(text, raw)]).decode()
+    assert all(line.startswith("data: {") or not line for line in body.splitlines())
+    assert r"a\u2028b\u2029c\u0085d流" in body
 
 
 class TestUsage:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ollama_conformance import check_ollama_stream
 
+from ollama_conformance import check_ollama_stream
 from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Message, Request

@@ -33,7 +33,7 @@ class Aggregate:
         self._calls: dict[int, _Call] = {}
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
-        self._logprobs: list[object] | None = None
+        self._logprobs: list[object] = []
 
     def add(self, events: Sequence[Event]) -> None:
         """Take the next events; those without content change nothing."""
@@ -42,7 +42,7 @@ class Aggregate:
                 case Text():
                     self._text.append(event.text)
                     if event.logprobs:
-                        self._logprobs = (self._logprobs or []) + event.logprobs
+                        self._logprobs += event.logprobs
                 case Thinking():
                     self._thinking.append(event.text)
                 case ToolDelta():
@@ -65,7 +65,7 @@ class Aggregate:
             tool_calls=tuple(call.whole() for _, call in sorted(self._calls.items())),
             finish=self._finish,
             usage=self._usage,
-            logprobs=self._logprobs,
+            logprobs=self._logprobs or None,
         )
 
 

@@ -64,6 +64,21 @@ class ToolDelta(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None = None
 
 
+class Embedding(msgspec.Struct, frozen=True, gc=False):
+    """The vector of one input, in place of a text."""
+
+    index: int
+    vector: list[float]
+    raw: bytes | None = None
+
+
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a body into which nobody looks."""
+
+    raw: bytes
+    content_type: str  #: of the whole body
+
+
 class Finish(msgspec.Struct, frozen=True, gc=False):
     """The terminal marker.  TOOL_CALLS whenever the answer called a tool and did not run out of length."""
 
@@ -110,6 +125,6 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     garbled: str | None = None  #: of what is not its dialect, the layer: "parse" or "schema"
 
 
-Event = Opened | Text | Thinking | ToolDelta | Finish | Usage | Pulse | Progress | Failed
+Event = Opened | Text | Thinking | ToolDelta | Embedding | Opaque | Finish | Usage | Pulse | Progress | Failed
 
 PULSE = Pulse()

@@ -10,10 +10,12 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from penstock.chat.events import (
+    Embedding,
     Event,
     Failed,
     Finish,
     FinishReason,
+    Opaque,
     Opened,
     Progress,
     Pulse,
@@ -90,6 +92,8 @@ _STEP_OF: Mapping[type[Event], Step] = {
     Text: Step.CONTENT,
     Thinking: Step.CONTENT,
     ToolDelta: Step.CONTENT,
+    Embedding: Step.CONTENT,
+    Opaque: Step.CONTENT,
     Usage: Step.USAGE,
     Finish: Step.FINISH,
 }

@@ -13,6 +13,13 @@ class Operation(enum.StrEnum):
 
     CHAT = "chat"  #: messages in, an assistant's message out
     COMPLETION = "completion"  #: a prompt in, its continuation out
+    EMBEDDING = "embedding"  #: texts in, vectors out
+    OPAQUE = "opaque"  #: bytes in, bytes out
+
+    @property
+    def generates(self) -> bool:
+        """Whether the answer is made of tokens."""
+        return self in (Operation.CHAT, Operation.COMPLETION)
 
 
 class Effort(enum.StrEnum):
@@ -108,6 +115,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None = None  #: of a completion (Ollama's generate)
     raw_prompt: bool = True  #: False: the backend shall put the prompt into its chat template (Ollama's generate)
     images: tuple[Image, ...] = ()  #: of a completion
+    inputs: tuple[str, ...] = ()  #: of an embedding; empty where the client sent tokens
+    dimensions: int | None = None  #: of an embedding
     tools: tuple[Tool, ...] = ()
     #: "auto", "none", "required", or the name of the one function as "function:NAME"; None: not said
     tool_choice: str | None = None
@@ -119,6 +128,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int | None = None
     include_usage: bool = False  #: a streaming client asked for the usage chunk (Ollama clients always get counters)
     keep_alive: str | float | None = None  #: Ollama: how long the model stays loaded
+    #: headers by lower-case name that a backend of the same dialect shall see
+    headers: Mapping[str, str] = {}
     #: fields of ``body`` that no neutral field above carries, by dotted path: named in x-penstock-dropped when the
     #: backend speaks another dialect
     unmapped: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The languages of clients and backends: bytes to events and back, both roles, without any input or output of their own.
+"""The languages of clients and backends: bytes to events and back, both roles, without any input or output.
 
 ``base`` says what a dialect is; ``registry`` lists them.
 """

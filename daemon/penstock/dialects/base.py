@@ -1,8 +1,8 @@
 """What a dialect is: the two roles, as protocols.
 
-A client's language (*northbound*) is parsed into a :class:`~penstock.chat.request.Request` and written from events by a
-:class:`Writer`.  A backend's language (*southbound*) is encoded from a request into a :class:`Call` and read into events
-by a :class:`Reader`.  All of it is plain data and functions: no clock, no socket, no task.  Time is passed in.
+A client's language (*northbound*) is parsed into a :class:`~penstock.chat.request.Request` and written from events by
+a :class:`Writer`.  A backend's language (*southbound*) is encoded from a request into a :class:`Call` and read into
+events by a :class:`Reader`.  All of it is plain data and functions: no clock, no socket, no task.  Time is passed in.
 """
 
 from __future__ import annotations
@@ -37,8 +37,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     method: str = "POST"
     path: str  #: below the backend's base, for example "/chat/completions"
     body: bytes = b""
+    #: of this request alone; they replace those of every request to the backend
+    headers: tuple[tuple[str, str], ...] = ()
     #: dotted names of what the client asked for and this backend cannot be told
     dropped: tuple[str, ...] = ()
+    #: what is sent besides the close when the answer is left before its end, to a backend that misses a mere close
+    farewell: Call | None = None
+
+
+def bearer(key: str | None) -> list[tuple[str, str]]:
+    """What most backends want: the key as a bearer token (RFC 6750)."""
+    return [("Authorization", f"Bearer {key}")] if key else []
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +112,8 @@ class Northbound(Protocol):
 
     name: str
 
-    def parse(self, operation: str, body: bytes) -> Request:
-        """A request's body -> the neutral request.  Raises BadRequest."""
+    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+        """A request's body, whose JSON may nest ``depth`` levels -> the neutral request.  Raises BadRequest."""
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """The writer of one answer; ``passthrough``: the backend speaks the same dialect, ``raw`` may be sent on."""
@@ -118,6 +127,9 @@ class Southbound(Protocol):
 
     name: str  #: the same word as the northbound dialect of which ``raw`` frames are
     root: str  #: what is appended to a configured URL that has no path of its own ("/v1" for OpenAI, "" for Ollama)
+
+    def auth(self, key: str | None) -> list[tuple[str, str]]:
+        """The headers of every request to a backend with this key, or without one."""
 
     def encode(self, request: Request, model: str) -> Call:
         """The neutral request -> a call that always asks for a stream.  Raises BadRequest for what must be refused."""

@@ -25,6 +25,14 @@ def text(body: Object, key: str, *, default: str | None = None, where: str = "")
     return value
 
 
+def required(body: Object, key: str, where: str = "", *, empty: bool = False) -> str:
+    """A string that must be there, and not be empty unless it may."""
+    value = text(body, key, where=where)
+    if value is None or not (value or empty):
+        raise BadRequest(f"'{where}{key}' is missing", param=where + key)
+    return value
+
+
 def boolean(body: Object, key: str, *, default: bool | None = None, where: str = "") -> bool | None:
     """true or false; no other value stands for them."""
     value = body.get(key)

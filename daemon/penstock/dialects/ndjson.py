@@ -53,18 +53,6 @@ class Lines:
             raise BackendGarbled(f"the backend sent a line longer than {self._limit} bytes (limits.line)", "parse")
 
 
-def escape(text: bytes) -> bytes:
-    """JSON text -> the same, without the characters at which Unicode ends a line.
-
-    Python's ``str.splitlines``, by which httpx and so the ollama package find the lines of a body, cuts at them.  JSON
-    allows them in strings only, where an escape says the same; below U+0020 JSON itself asks for the escape.
-    """
-    # A search for one byte costs next to nothing, one for three as much as parsing the line.
-    if 0xE2 in text and (0xA8 in text or 0xA9 in text):
-        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return text.replace(b"\xc2\x85", b"\\u0085") if 0xC2 in text and 0x85 in text else text
-
-
 def line(value: object) -> bytes:
     """Plain data -> one line, LF included."""
-    return escape(jsontext.encode(value)) + b"\n"
+    return jsontext.escape(jsontext.encode(value)) + b"\n"

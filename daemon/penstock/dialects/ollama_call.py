@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request, Tool, ToolCall
-from penstock.dialects import jsontext
+from penstock.dialects import jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.ollama_wire import OPTIONS
-from penstock.dialects.openai_call import FORBIDDEN
 from penstock.errors import BadRequest
 
 Object = dict[str, object]
@@ -35,9 +34,8 @@ _THINK: dict[Effort, bool | str] = {
 def encode(request: Request, model: str) -> Call:
     """The request -> the call.  Raises BadRequest for what must not be left out."""
     if request.dialect == "ollama":
-        body = {key: value for key, value in request.body.items() if key not in FORBIDDEN}
+        body, dropped = passthrough.allowed(request.body)
         body |= {"model": model, "stream": True}
-        dropped = [key for key in request.body if key in FORBIDDEN]
     else:
         body = _chat(request) if request.operation is Operation.CHAT else _generate(request)
         body = {"model": model, **body, "stream": True, **_shared(request)}

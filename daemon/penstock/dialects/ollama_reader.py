@@ -10,11 +10,12 @@ import secrets
 
 import msgspec
 
-from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
+from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Operation, Request
-from penstock.dialects import jsontext, ndjson
+from penstock.dialects import jsontext, ndjson, refusal
 from penstock.dialects.base import Limits
-from penstock.dialects.ollama_wire import Call, Line, decode, decode_odd, failed, odd_shape, seconds
+from penstock.dialects.ollama_wire import Call, Line, decode, decode_odd, odd_shape, seconds
+from penstock.dialects.reader import AnswerReader
 from penstock.errors import BackendGarbled
 
 #: ``load``, ``unload``, an empty and an unheard-of reason are all a stop: the answer is whole.
@@ -25,50 +26,42 @@ _REASONS = {
 }
 
 
-class OllamaReader:
-    """See :class:`penstock.dialects.base.Reader`."""
+class OllamaReader(AnswerReader):
+    """Lines, whatever they are declared to be; of a body declared to be JSON, also one text over several lines."""
 
-    def __init__(self, request: Request, limits: Limits) -> None:
-        self.complete = False
-        self.done = False
+    def __init__(self, request: Request, content_type: str, limits: Limits) -> None:
+        super().__init__(limits)
         self._chat = request.operation is Operation.CHAT
         self._lines = ndjson.Lines(limits.line)
-        self._limit = limits.answer
-        self._size = 0
+        self._may_be_text = content_type.partition(";")[0].strip().lower() == "application/json"
+        self._text: list[bytes] = []  # the lines of that one text
         self._opened = False
         self._calls = 0
 
-    def receive(self, data: bytes) -> list[Event]:
-        """The next bytes of the body -> events."""
-        self._size += len(data)
-        events: list[Event] = []
-        try:
-            if self._size > self._limit:
-                raise BackendGarbled(
-                    f"the backend's answer is longer than {self._limit} bytes (limits.answer)", "parse"
-                )
-            self._read(self._lines.receive(data), events)
-        except BackendGarbled as error:
-            events.append(Failed(error.message, garbled=error.layer))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        lines = self._lines.receive(data)
+        if self._may_be_text and lines:
+            self._may_be_text = False
+            if jsontext.is_cut(lines[0]):
+                self._text.append(b"")
+        if self._text:
+            self._text += lines
+        else:
+            self._take(lines, events)
 
-    def end(self) -> list[Event]:
-        """The body ended -> events of a last line without LF."""
+    def _rest(self, events: list[Event]) -> None:
         lines = self._lines.end()
-        events: list[Event] = []
-        try:
-            self._read(lines, events)
-        except BackendGarbled as error:
-            # An object that was cut is not garbled: what is wrong with the answer is that it has no end.
-            if error.layer != "parse" or not lines[0].lstrip().startswith(b"{"):
-                events.append(Failed(error.message, garbled=error.layer))
-        return events
+        if self._text:
+            lines = [b" ".join([line.strip() for line in (*self._text, *lines)]) + b"\n"]
+        # What is wrong with an object that was cut is that it has no end.
+        if lines and not jsontext.is_cut(lines[0]):
+            self._take(lines, events)
 
-    def _read(self, lines: list[bytes], events: list[Event]) -> None:
+    def _take(self, lines: list[bytes], events: list[Event]) -> None:
         for data in lines:
             if self.done:
                 break
-            raw: bytes | None = data if data.isascii() else ndjson.escape(data)
+            raw: bytes | None = data
             try:
                 line = decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -103,10 +96,10 @@ class OllamaReader:
         """A line that says anything but a piece of text: an error, several things, the end, or nothing at all."""
         if line.error:
             self.done = True
-            return [failed(line.error)]
+            return [refusal.failed(line.error)]
         if line.done_reason == "error":
             self.done = True
-            return [failed(text or "the backend ended its answer with done_reason 'error'")]
+            return [refusal.failed(text or "the backend ended its answer with done_reason 'error'")]
         ends = bool(line.done or line.done_reason)
         if line.message is None and text is None and thinking is None and line.done is None and not ends:
             raise odd_shape("no message, response or done", data)

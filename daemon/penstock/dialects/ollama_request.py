@@ -35,10 +35,10 @@ _EFFORTS = {
 }
 
 
-def parse(operation: str, data: bytes) -> Request:
+def parse(operation: str, data: bytes, *, depth: int = 64) -> Request:
     """The body of ``chat`` or ``completion`` (Ollama's generate) -> the request.  Raises BadRequest."""
     asked = Operation(operation)
-    body = jsontext.decode_request(data)
+    body = jsontext.decode_request(data, depth=depth)
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("the body names no model; set 'model'", param="model")

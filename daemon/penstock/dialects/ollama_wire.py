@@ -1,4 +1,4 @@
-"""What Ollama's frames look like: the typed shape of a line, its times, its errors (ollama api/types.go).
+"""What Ollama's frames look like: the typed shape of a line, its times (ollama api/types.go).
 
 The same line serves chat (``message``) and generate (``response``); what a line does not say is None.
 """
@@ -6,15 +6,12 @@ The same line serves chat (``message``) and generate (``response``); what a line
 from __future__ import annotations
 
 import math
-import re
 from datetime import UTC, datetime
 
 import msgspec
 
-from penstock.chat.events import Failed
 from penstock.dialects import jsontext
-from penstock.dialects.openai_wire import Message as Words
-from penstock.dialects.openai_wire import excerpt, words
+from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
 
 #: Ollama's options that the neutral request knows, and what they are called there.
@@ -89,10 +86,6 @@ class Line(msgspec.Struct, gc=False):
 
 decode = msgspec.json.Decoder(Line).decode
 
-#: Ollama has no error codes, only texts: its own, and those of the llama.cpp server it runs.  Clients of other dialects
-#: shorten the conversation when they see the code that stands for them.
-_CONTEXT_FULL = re.compile(r"exceeds? the available context size|exceed_context_size|exceeded max context length")
-
 
 def decode_odd(data: bytes) -> Line:
     """A line that :func:`decode` refused, read as far as it can be.  Raises BackendGarbled."""
@@ -112,18 +105,6 @@ def decode_odd(data: bytes) -> Line:
 def odd_shape(why: str, data: bytes) -> BackendGarbled:
     """The error for a line that is JSON and not Ollama's."""
     return BackendGarbled(f"the backend sent a line that is not Ollama's ({why}): {excerpt(data)}", "schema")
-
-
-def failed(error: object) -> Failed:
-    """What stands under ``error``, or a whole error body -> the event."""
-    told = words(error) or Words(excerpt(jsontext.encode(error)))
-    status = int(told.code) if told.code and told.code.isdecimal() else 0
-    return Failed(
-        message=told.message,
-        code="context_length_exceeded" if _CONTEXT_FULL.search(told.message) else told.code,
-        type=told.type,
-        status=status if 400 <= status <= 599 else None,
-    )
 
 
 def _count(number: float | None) -> int | None:

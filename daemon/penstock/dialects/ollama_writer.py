@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Operation, Request, ToolCall
-from penstock.dialects import jsontext, ndjson
+from penstock.dialects import arguments, jsontext, ndjson
 from penstock.dialects.base import Identity, Timing
 from penstock.dialects.ollama_request import is_load, is_unload
 from penstock.dialects.ollama_wire import timestamp
-from penstock.errors import BackendGarbled, PenstockError
+from penstock.errors import PenstockError
 
 Object = dict[str, object]
 
 
 def error_body(error: PenstockError) -> bytes:
     """``{"error":"text"}``, in just these bytes: there are clients that know an error by how it begins."""
-    return ndjson.escape(jsontext.encode({"error": error.message}))
+    return jsontext.escape(jsontext.encode({"error": error.message}))
 
 
 class OllamaStream:
@@ -55,12 +55,12 @@ class OllamaStream:
                 elif event.logprobs:
                     out.append(ndjson.line(self._shape.line({"content": event.text}, logprobs=event.logprobs)))
                 else:
-                    out.append(self._before_text + ndjson.escape(jsontext.encode(event.text)) + self._after)
+                    out.append(self._before_text + jsontext.encode(event.text) + self._after)
             elif isinstance(event, Thinking):
                 if self._passthrough and event.raw is not None:
                     out.append(event.raw)
                 else:
-                    out.append(self._before_thinking + ndjson.escape(jsontext.encode(event.text)) + self._after)
+                    out.append(self._before_thinking + jsontext.encode(event.text) + self._after)
             elif isinstance(event, ToolDelta):
                 if self._passthrough and event.raw is not None:
                     out += (self._tool_line(), event.raw)
@@ -78,7 +78,7 @@ class OllamaStream:
             elif isinstance(event, Opened) and self._passthrough and event.model:
                 self._shape.model = event.model
                 self._cut()
-        return b"".join(out)
+        return jsontext.escape(b"".join(out))
 
     def heartbeat(self) -> bytes:
         """A space before the line to come: white space to every JSON parser, where an empty line breaks some."""
@@ -148,7 +148,7 @@ class OllamaWhole:
         whole = self._shape.last(said, answer.finish, answer.usage, timing)
         if answer.logprobs:
             whole["logprobs"] = answer.logprobs
-        return ndjson.escape(jsontext.encode(whole))
+        return jsontext.escape(jsontext.encode(whole))
 
     def fail(self, error: PenstockError) -> bytes:
         """The error in place of the answer."""
@@ -197,17 +197,7 @@ def _tool_calls(calls: Sequence[ToolCall], first: int, reason: FinishReason | No
     """Whole calls in Ollama's shape, arguments as objects, numbered from ``first``."""
     found: list[Object] = []
     for call in calls:
-        try:
-            arguments = jsontext.decode(call.arguments.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            arguments = None
-        if isinstance(arguments, dict):
-            function = {"index": first + len(found), "name": call.name, "arguments": arguments}
+        if (told := arguments.decoded(call, reason)) is not None:
+            function = {"index": first + len(found), "name": call.name, "arguments": told}
             found.append({"id": call.id, "function": function})
-        elif reason is not FinishReason.LENGTH:
-            # Where the length ran out a call is cut short, and is no call; anywhere else leaving it out would lie.
-            raise BackendGarbled(
-                f"the backend called '{call.name}' with arguments that are no JSON object: {call.arguments[:160]}",
-                "schema",
-            )
     return found

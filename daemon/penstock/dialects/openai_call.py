@@ -16,29 +16,12 @@ from collections.abc import Mapping
 import msgspec
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request
-from penstock.dialects import jsontext
+from penstock.dialects import jsontext, passthrough
 from penstock.dialects.base import Call
+from penstock.dialects.images import media_type
 from penstock.errors import BadRequest
 
-#: What would turn a request to another server, or carry somebody else's key there (CVE-2024-6587 in LiteLLM).
-FORBIDDEN = frozenset(
-    {
-        "api_base",
-        "api_key",
-        "api_version",
-        "base_url",
-        "endpoint",
-        "extra_headers",
-        "headers",
-        "host",
-        "organization",
-        "proxy",
-        "url",
-    }
-)
-
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.COMPLETION: "/completions"}
-_MAGIC = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +46,16 @@ def wire_operation(request: Request) -> Operation:
     return Operation.CHAT
 
 
-def encode(request: Request, model: str, quirks: Quirks) -> Call:
-    """The call for this request, with everything in ``dropped`` that it does not say.  Raises BadRequest."""
+def encode(request: Request, model: str, quirks: Quirks, more: Mapping[str, object] | None = None) -> Call:
+    """The call for this request, with everything in ``dropped`` that it does not say.  Raises BadRequest.
+
+    ``more`` are fields of a backend's own.
+    """
     operation = wire_operation(request)
     if request.suffix and not quirks.infill:
         raise BadRequest("this backend cannot fill in the middle: send the prompt with the model's own marks", "suffix")
     if request.dialect == "openai":
-        dropped = [key for key in request.body if key in FORBIDDEN]
-        body = {key: value for key, value in request.body.items() if key not in FORBIDDEN}
+        body, dropped = passthrough.allowed(request.body)
     else:
         dropped = list(request.unmapped)
         body = _chat(request, quirks, dropped) if operation is Operation.CHAT else _completion(request, dropped)
@@ -83,6 +68,7 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     if quirks.progress:
         body.setdefault("return_progress", True)
+    body |= more or {}
     return Call(path=_PATHS[operation], body=jsontext.encode(body), dropped=tuple(dropped))
 
 
@@ -225,9 +211,7 @@ def _content(message: Message) -> object:
 def _url(image: Image) -> str:
     if image.url is not None:
         return image.url
-    data = image.data or ""
-    found = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "image/jpeg")
-    return f"data:{image.media_type or found};base64,{data}"
+    return f"data:{media_type(image)};base64,{image.data or ''}"
 
 
 def _said(**fields: object | Mapping[str, object]) -> dict[str, object]:

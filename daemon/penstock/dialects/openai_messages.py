@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.chat.request import Image, Message, ToolCall
-from penstock.dialects import fields, jsontext
-from penstock.dialects.fields import Object, refuse
+from penstock.dialects import fields, images, jsontext
+from penstock.dialects.fields import Object, refuse, required
 from penstock.errors import BadRequest
 
 _ROLES = {
@@ -32,7 +32,7 @@ def _message(item: Object, where: str, called: dict[str, str], unmapped: list[st
     role = required(item, "role", where)
     if role not in _ROLES:
         refuse(where + "role", "one of " + ", ".join(_ROLES), role)
-    text, images = _content(item, where, unmapped)
+    text, pictures = _content(item, where, unmapped)
     calls = _calls(item, where, called, unmapped)
     call_id = fields.text(item, "tool_call_id", where=where)
     name = fields.text(item, "name", where=where)
@@ -41,7 +41,7 @@ def _message(item: Object, where: str, called: dict[str, str], unmapped: list[st
         role=_ROLES[role],
         content=text,
         thinking=_thinking(item),
-        images=images,
+        images=pictures,
         tool_calls=calls,
         tool_call_id=call_id,
         tool_name=(name or called.get(call_id or "")) if is_tool else None,
@@ -65,7 +65,7 @@ def _content(item: Object, where: str, unmapped: list[str]) -> tuple[str, tuple[
     if not isinstance(content, list):
         refuse(where + "content", "a string or a list of parts", content)
     texts: list[str] = []
-    images: list[Image] = []
+    pictures: list[Image] = []
     for part, path in fields.objects(item, "content", where=where):
         match required(part, "type", path):
             case "text" | "input_text" | "output_text":
@@ -73,10 +73,10 @@ def _content(item: Object, where: str, unmapped: list[str]) -> tuple[str, tuple[
             case "refusal":
                 texts.append(required(part, "refusal", path, empty=True))
             case "image_url" | "input_image":
-                images.append(_image(part, path))
+                pictures.append(_image(part, path))
             case _:
                 unmapped.append(path.rstrip("."))
-    return "\n".join(texts), tuple(images)
+    return "\n".join(texts), tuple(pictures)
 
 
 def _image(part: Object, where: str) -> Image:
@@ -89,17 +89,7 @@ def _image(part: Object, where: str) -> Image:
         where += ".url"
     if not isinstance(link, str):
         refuse(where, "a URL", link)
-    scheme, _, rest = link.partition(":")
-    match scheme.lower():
-        case "http" | "https":
-            return Image(url=link, detail=detail)
-        case "data":
-            head, comma, data = rest.partition(",")
-            if not comma or not head.endswith(";base64"):
-                return refuse(where, "a data URI in base64", link)
-            return Image(data=data, media_type=head.removesuffix(";base64") or None, detail=detail)
-        case _:
-            return refuse(where, "a data URI or an http(s) URL", link)
+    return images.of_url(link, where, detail)
 
 
 def _calls(item: Object, where: str, called: dict[str, str], unmapped: list[str]) -> tuple[ToolCall, ...]:
@@ -126,11 +116,3 @@ def _arguments(function: Object, where: str) -> str:
             return jsontext.encode(value).decode()
         case other:
             return refuse(where + "arguments", "JSON text", other)
-
-
-def required(body: Object, key: str, where: str, *, empty: bool = False) -> str:
-    """A string that must be there, and not be empty unless it may."""
-    value = fields.text(body, key, where=where)
-    if value is None or not (value or empty):
-        raise BadRequest(f"'{where}{key}' is missing", param=where + key)
-    return value

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.chat.models import Model
 from penstock.dialects import jsontext
-from penstock.dialects import openai_wire as wire
+from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
 
 #: Where servers say how much context a model has: vLLM, OpenRouter, LM Studio; llama.cpp says it under ``meta``.
@@ -18,13 +18,13 @@ def models(body: bytes) -> list[Model]:
     try:
         value = jsontext.decode(body)
     except ValueError:
-        raise BackendGarbled(f"the backend's list of models is not JSON: {wire.excerpt(body)}", "parse") from None
+        raise BackendGarbled(f"the backend's list of models is not JSON: {excerpt(body)}", "parse") from None
     match value:
         # Ollama's own OpenAI layer says null for an empty list.
         case {"data": list() | None as entries} | (list() as entries):
             found = [_model(entry) for entry in entries or ()]
             return [model for model in found if model is not None]
-    raise BackendGarbled(f"the backend's list of models has another shape: {wire.excerpt(body)}", "schema")
+    raise BackendGarbled(f"the backend's list of models has another shape: {excerpt(body)}", "schema")
 
 
 def one(model: Model) -> bytes:

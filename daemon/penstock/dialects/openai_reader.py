@@ -5,13 +5,13 @@ frame itself; any other frame becomes as many neutral events as it says things, 
 
 What servers do differently and is understood: role, choices, index, ids or finish reasons missing, null, repeated or
 empty; usage on any frame (the last one counts); reasoning under two names; whole tool calls in one delta;
-``function_call``; errors as text, as an object, beside choices, as an ``error`` event or field, or only as a finish
-reason; an answer in one JSON text although a stream was asked for; JSON lines in place of events.
+``function_call``; content as a list of parts; errors as text, as an object, beside choices, as an ``error`` event or
+field, or only as a finish reason; an answer in one JSON text although a stream was asked for; JSON lines in place of
+events.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
@@ -29,12 +29,13 @@ from penstock.chat.events import (
     ToolDelta,
     Usage,
 )
-from penstock.dialects import jsontext
 from penstock.dialects import openai_wire as wire
+from penstock.dialects import refusal
 from penstock.dialects.base import Limits
 from penstock.dialects.openai_logprobs import chat_logprobs
 from penstock.dialects.openai_toolcalls import ToolCalls
-from penstock.dialects.sse import Decoder, Frame
+from penstock.dialects.reader import AnswerReader
+from penstock.dialects.sse import Decoder, Frame, plain_frame
 from penstock.errors import BackendGarbled
 
 _Clean = Callable[[bytes], wire.CleanChunk | wire.CleanTextChunk]
@@ -54,24 +55,22 @@ _FAILURES = frozenset({"error", "abort", "aborted", "cancelled"})
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _clean_chat: _Clean = msgspec.json.Decoder(wire.CleanChunk).decode
+_plain = msgspec.json.Decoder(wire.PlainChunk).decode
 _clean_text: _Clean = msgspec.json.Decoder(wire.CleanTextChunk).decode
 _clean_usage = msgspec.json.Decoder(wire.CleanUsageChunk).decode
 
 
-class StreamReader:
+class StreamReader(AnswerReader):
     """``chat``: frames of chat/completions, else of completions; ``show_progress``: the client asked llama.cpp itself
     for the progress of the prompt and gets those frames as they are.
     """
 
     def __init__(self, limits: Limits, *, chat: bool, show_progress: bool = False) -> None:
-        self.complete = False
-        self.done = False
+        super().__init__(limits)
         self._chat = chat
         self._show_progress = show_progress
         self._clean = _clean_chat if chat else _clean_text
         self._sse = Decoder(limits.line)
-        self._left = limits.answer
-        self._limit = limits.answer
         self._opened = False
         self._id: str | None = None
         self._calls = ToolCalls()
@@ -81,34 +80,45 @@ class StreamReader:
         self._usage_raw: bytes | None = None
         self._timings: object = None
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take the next bytes of the body, cut anywhere."""
-        events: list[Event] = []
-        try:
-            self._admit(data)
-            for frame in self._sse.receive(data):
-                if self.done:
-                    break
-                if type(frame) is Frame:
-                    self._take(frame, events)
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        plain, frames = self._sse.split(data)
+        ordinary = self._ordinary()
+        for part in plain:
+            if ordinary:
+                try:
+                    chunk = _plain(part)
+                except _MALFORMED:
+                    pass
                 else:
-                    self._pulse(events)
-        except BackendGarbled as error:
-            events.append(Failed(error.message, garbled=error.layer))
-        return events
+                    if chunk.id == self._id:
+                        events.append(Text(chunk.choices[0].delta.content, b"data: %b\n\n" % part))
+                        continue
+            self._take(plain_frame(part), events)
+            ordinary = self._ordinary()
+            if self.done:
+                return
+        for frame in frames:
+            if self.done:
+                return
+            if type(frame) is Frame:
+                self._take(frame, events)
+            else:
+                self._pulse(events)
 
-    def end(self) -> list[Event]:
-        """The body ended.  A last frame that was cut in two is left out: the answer is incomplete, not garbled."""
-        events: list[Event] = []
+    def _ordinary(self) -> bool:
+        """Whether a chunk that is nothing but text may be taken as that."""
+        return self._chat and self._opened and not self._logprobs and not self.complete
+
+    def _rest(self, events: list[Event]) -> None:
         try:
             for frame in self._sse.end():
-                if type(frame) is Frame and not self.done:
+                if type(frame) is Frame:
                     self._take(frame, events)
         except BackendGarbled as error:
+            # A last frame that was cut in two makes the answer incomplete, not garbled.
             if error.layer != "parse":
-                events.append(Failed(error.message, garbled=error.layer))
+                raise
         self._close(events)
-        return events
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
         raw = frame.raw
@@ -145,7 +155,7 @@ class StreamReader:
             self._close(events)
             return
         if frame.name == "error":
-            self._fail(wire.anything(frame.data), events)
+            self._fail(refusal.anything(frame.data), events)
             return
         if not frame.data:
             self._pulse(events)
@@ -183,8 +193,9 @@ class StreamReader:
         if choice is None:
             return said
         delta = choice.delta or choice.message or wire.Delta()
-        thinking = delta.reasoning_content or delta.reasoning
-        text = delta.content or delta.refusal or choice.text
+        content, thoughts = wire.parts(delta.content)
+        thinking = delta.reasoning_content or delta.reasoning or thoughts
+        text = content or delta.refusal or choice.text
         if self.complete:
             if thinking or text or delta.tool_calls or delta.function_call:
                 raise BackendGarbled("the backend went on after its finish reason", "schema")
@@ -244,19 +255,11 @@ class StreamReader:
 
     def _fail(self, error: object, events: list[Event]) -> None:
         self.done = True
-        message = wire.words(error) or wire.Message(f"the backend failed: {wire.excerpt(jsontext.encode(error))}")
-        code = message.code or ""
-        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
-        events.append(Failed(message.message, message.code, message.type, status))
+        events.append(refusal.failed(error))
 
     def _pulse(self, events: list[Event]) -> None:
         if not self.complete:
             events.append(PULSE)
-
-    def _admit(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            raise BackendGarbled(f"the backend's answer is longer than {self._limit} bytes (limits.answer)", "parse")
 
 
 class DocumentReader(StreamReader):
@@ -270,30 +273,19 @@ class DocumentReader(StreamReader):
         self._held: list[bytes] = []
         self._is_stream = False
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take the next bytes of the body, cut anywhere."""
+    def _read(self, data: bytes, events: list[Event]) -> None:
         if not self._held and not self._is_stream:
             data = data.lstrip()
             self._is_stream = bool(data) and not data.startswith((b"{", b"[", b"\xef"))
         if self._is_stream:
-            return super().receive(data)
-        try:
-            self._admit(data)
-        except BackendGarbled as error:
-            return [Failed(error.message, garbled=error.layer)]
-        if data:
+            super()._read(data, events)
+        elif data:
             self._held.append(data)
-        return []
 
-    def end(self) -> list[Event]:
-        """The body ended: all events of the answer."""
-        events: list[Event] = []
+    def _rest(self, events: list[Event]) -> None:
         if self._held:
-            try:
-                self._take(Frame(b"".join(self._held)), events)
-            except BackendGarbled as error:
-                return [*events, Failed(error.message, garbled=error.layer)]
-        return events + super().end()
+            self._take(Frame(b"".join(self._held)), events)
+        super()._rest(events)
 
 
 def _has_role(clean: wire.CleanChunk | wire.CleanTextChunk) -> bool:

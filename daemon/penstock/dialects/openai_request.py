@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
 from penstock.dialects import fields, jsontext
-from penstock.dialects.fields import Object, refuse
-from penstock.dialects.openai_messages import messages, required
+from penstock.dialects.fields import Object, refuse, required
+from penstock.dialects.openai_messages import messages
 from penstock.errors import BadRequest
 
 # Fields that a neutral one carries, without those that only one of the two operations has.
@@ -48,20 +48,21 @@ _CHAT = _COMMON | {
 _COMPLETION = _COMMON | {"prompt", "suffix"}
 
 
-def parse(operation: str, data: bytes) -> Request:
+def parse(operation: str, data: bytes, *, depth: int = 64) -> Request:
     """``operation`` is "chat" or "completion".  Raises BadRequest."""
-    body = jsontext.decode_request(data)
+    body = jsontext.decode_request(data, depth=depth)
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("'model' is missing: say which model shall answer", param="model")
     if fields.integer(body, "n", default=1) != 1:
         raise BadRequest("'n' must be 1: one request gives one answer; ask again for another", param="n")
     if operation == Operation.CHAT:
-        return _chat(body, model)
+        return chat(body, model)
     return _completion(body, model)
 
 
-def _chat(body: Object, model: str) -> Request:
+def chat(body: Object, model: str) -> Request:
+    """A decoded body of chat/completions -> the request."""
     unmapped = _unknown(body, _CHAT)
     return Request(
         dialect="openai",

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from penstock.dialects import jsontext
+from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
 
 # The Python client's own accumulator and several others keep it in 32 bits.
@@ -122,6 +123,36 @@ class CleanTextChunk(msgspec.Struct, frozen=True, gc=False):
     prompt_progress: _Nothing = UNSET
 
 
+class PlainDelta(msgspec.Struct, frozen=True, gc=False):
+    content: Annotated[str, Meta(min_length=1)]
+    role: _Nothing = UNSET
+    reasoning_content: _Nothing = UNSET
+    reasoning: _Nothing = UNSET
+    tool_calls: _Nothing = UNSET
+    function_call: _Nothing = UNSET
+    refusal: _Nothing = UNSET
+
+
+class PlainChoice(msgspec.Struct, frozen=True, gc=False):
+    index: Literal[0]
+    delta: PlainDelta
+    finish_reason: None
+    logprobs: _Nothing = UNSET
+
+
+class PlainChunk(msgspec.Struct, frozen=True, gc=False):
+    """A clean chat chunk that says a piece of text and nothing else: nearly all of every answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: _Created
+    model: str
+    choices: tuple[PlainChoice]
+    usage: _Nothing = UNSET
+    error: _Nothing = UNSET
+    prompt_progress: _Nothing = UNSET
+
+
 class CleanUsageChunk(msgspec.Struct, frozen=True, gc=False):
     """The last chunk of a stream that was asked to count."""
 
@@ -148,10 +179,18 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     function: Function | None = None
 
 
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """Mistral's form of content: ``text``, or ``thinking`` with texts in it."""
+
+    type: str | None = None
+    text: str | None = None
+    thinking: str | list[Part] | None = None
+
+
 class Delta(msgspec.Struct, frozen=True, gc=False):
     """A streamed ``delta`` and a whole ``message`` alike."""
 
-    content: str | None = None
+    content: str | list[Part] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[Call] | None = None
@@ -191,17 +230,6 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     prompt_progress: PromptProgress | None = None
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """An error in words, however the backend wraps it."""
-
-    message: str
-    code: str | None = None
-    type: str | None = None
-
-
-#: ``{"error": {"detail": [{"msg": "…"}]}}`` has four; no server has more.
-_WRAPPINGS = 5
-
 _loose = msgspec.json.Decoder(Chunk).decode
 
 
@@ -223,12 +251,12 @@ def chunk(data: bytes) -> Chunk:
         raise BackendGarbled(f"the backend sent a frame of another shape: {error}: {excerpt(data)}", "schema") from None
 
 
-def anything(data: bytes) -> object:
-    """JSON -> its value, anything else -> its text."""
-    try:
-        return jsontext.decode(data)
-    except ValueError:
-        return data.decode("utf-8", "replace")
+def parts(content: str | list[Part] | None) -> tuple[str, str]:
+    """The text in content of either form, and the thinking."""
+    if not isinstance(content, list):
+        return content or "", ""
+    text = "".join([part.text for part in content if part.text])
+    return text, "".join(["".join(parts(part.thinking)) for part in content if part.thinking])
 
 
 def timings(value: object) -> Timings:
@@ -237,33 +265,3 @@ def timings(value: object) -> Timings:
         return msgspec.convert(value, Timings)
     except msgspec.ValidationError:
         return Timings()
-
-
-def words(value: object) -> Message | None:
-    """What stands under ``error``, or a whole error body -> its words; None where there are none.
-
-    Known forms: text; ``{"message", "type", "code": text or number}``; ``{"detail": text, {"msg"} or [{"msg"}]}``;
-    each also wrapped once more in ``error``.
-    """
-    for _ in range(_WRAPPINGS):
-        match value:
-            case {"error": (dict() | str()) as inner}:
-                value = inner
-            case {"message": str() as text, **more} if text.strip():
-                code, kind = more.get("code"), more.get("type")
-                return Message(
-                    text.strip(),
-                    str(code) if isinstance(code, str | int) and code != "" else None,
-                    kind if isinstance(kind, str) else None,
-                )
-            case {"detail": inner} | {"msg": inner} | [inner, *_]:
-                value = inner
-            case _:
-                break
-    return Message(value.strip()) if isinstance(value, str) and value.strip() else None
-
-
-def excerpt(data: bytes) -> str:
-    """The beginning of a frame, for a message."""
-    text = data[:200].decode("utf-8", "replace")
-    return text if len(data) <= 200 else text + "…"

@@ -13,7 +13,7 @@ from penstock.chat.events import Event, Failed, Finish, Opened, Pulse, Text, Thi
 from penstock.chat.request import Request
 from penstock.dialects import openai_errors
 from penstock.dialects.base import Identity, Timing
-from penstock.dialects.jsontext import encode
+from penstock.dialects.jsontext import encode, escape
 from penstock.dialects.openai_logprobs import text_logprobs
 from penstock.errors import PenstockError
 
@@ -60,7 +60,7 @@ class ChatStream:
                     if isinstance(event, Finish):
                         self._finished = True
                     frames.append(event.raw if passthrough and event.raw is not None else self._render(event))
-        return b"".join(frames)
+        return escape(b"".join(frames))
 
     def heartbeat(self) -> bytes:
         """A comment.  One line end only: a blank line would make some parsers dispatch an empty event."""
@@ -72,7 +72,7 @@ class ChatStream:
             return _DONE
         usage = self._usage or Usage()
         if self._passthrough and usage.raw is not None:
-            return usage.raw + _DONE
+            return escape(usage.raw) + _DONE
         return b'%b],"usage":%b}\n\n' % (self._head, encode(counts(usage))) + _DONE
 
     def fail(self, error: PenstockError) -> bytes:

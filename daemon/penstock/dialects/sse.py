@@ -33,6 +33,11 @@ class Comment(msgspec.Struct, frozen=True, gc=False):
 COMMENT = Comment()
 
 
+def plain_frame(data: bytes) -> Frame:
+    """A frame of one ``data: `` line."""
+    return Frame(data, b"data: %b\n\n" % data)
+
+
 class Decoder:
     """``limit`` is the most that one frame may hold, in bytes; beyond it BackendGarbled is raised."""
 
@@ -49,23 +54,29 @@ class Decoder:
 
     def receive(self, data: bytes) -> list[Frame | Comment]:
         """Take the next bytes, cut anywhere."""
+        plain, frames = self.split(data)
+        return [plain_frame(part) for part in plain] + frames
+
+    def split(self, data: bytes) -> tuple[list[bytes], list[Frame | Comment]]:
+        """The same, with the plain frames at the front as their data only: for who can do without a value for each."""
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
         if b"\n" not in data and b"\r" not in data:
             self._hold(data)
-            return []
+            return [], []
         if self._held:
             self._held.append(data)
             data = b"".join(self._held)
             self._held.clear()
             self._held_size = 0
-        frames: list[Frame | Comment] = []
+        plain: list[bytes] = []
         if not self._data and self._plain:
-            data = self._bulk(data, frames)
+            plain, data = self._bulk(data)
+        frames: list[Frame | Comment] = []
         if data:
             self._lines(data, frames)
-        return frames
+        return plain, frames
 
     def end(self) -> list[Frame | Comment]:
         """The stream ended: the frame whose blank line is missing, if there is one."""
@@ -76,20 +87,19 @@ class Decoder:
         self._flush(frames)
         return frames
 
-    def _bulk(self, data: bytes, frames: list[Frame | Comment]) -> bytes:
-        """Cut the plain frames off the front when nothing but plain frames is there; what is left."""
+    def _bulk(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """The data of the plain frames at the front, when nothing but plain frames is there; and what is left."""
         cut = data.rfind(b"\n\n")
         if cut < 0 or not data.startswith(b"data: "):
-            return data
+            return [], data
         block = data[6:cut]
         parts = block.split(b"\n\ndata: ")
         if block.count(b"\n") != 2 * len(parts) - 2 or b"\r" in block or not (block.isascii() or _is_utf8(block)):
-            return data
+            return [], data
         if cut > self._limit and 6 + max(map(len, parts)) > self._limit:
             raise self._too_long()
         self._first = False
-        frames += [Frame(part, b"data: %b\n\n" % part) for part in parts]
-        return data[cut + 2 :]
+        return parts, data[cut + 2 :]
 
     def _lines(self, data: bytes, frames: list[Frame | Comment]) -> None:
         self._after_cr = data.endswith(b"\r")

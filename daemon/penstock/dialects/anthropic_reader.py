@@ -1,0 +1,286 @@
+"""Reads the answers of Anthropic's Messages API: server-sent events, or one JSON text (Anthropic API, "Streaming").
+
+A client of the same dialect gets all of the backend's frames: each event carries the frame that it was made of and,
+before it, those that say nothing in the neutral tongue (the beginning and end of a block, a signature, a citation, the
+blocks of tools that run at the backend).  Either all events of an answer carry frames or none does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TypeVar
+
+import msgspec
+
+from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
+from penstock.dialects import jsontext, refusal
+from penstock.dialects.base import Limits
+from penstock.dialects.reader import AnswerReader
+from penstock.dialects.sse import Decoder, Frame
+from penstock.errors import BackendGarbled
+
+_REASONS = {
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "pause_turn": FinishReason.STOP,
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "refusal": FinishReason.CONTENT_FILTER,
+}
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """A block of content: at its start in a stream, whole in a JSON text."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: object = None
+
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a block, or of the message."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    """Tokens so far; ``input_tokens`` is without those that the cache knew."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """The head of a stream, or the whole answer."""
+
+    id: str | None = None
+    model: str | None = None
+    content: list[Block] | None = None
+    stop_reason: str | None = None
+    usage: Counts | None = None
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """Any frame."""
+
+    type: str = ""
+    index: int | None = None
+    message: Message | None = None
+    content_block: Block | None = None
+    delta: Delta | None = None
+    usage: Counts | None = None
+    error: object = None
+
+
+_T = TypeVar("_T")
+_part = msgspec.json.Decoder(Part).decode
+
+
+class MessageReader(AnswerReader):
+    """``document``: the body is one JSON text."""
+
+    def __init__(self, limits: Limits, *, document: bool) -> None:
+        super().__init__(limits)
+        self._sse = Decoder(limits.line)
+        self._document = [b""] if document else None
+        self._frames: list[bytes] = []  # what goes before the frame of the next event
+        self._opened = False
+        self._calls = 0
+        self._call_block: int | None = None  # the block of the call that is being told
+        self._counts = Counts()
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        if self._document is not None:
+            self._document.append(data)
+            return
+        for frame in self._sse.receive(data):
+            if self.done:
+                break
+            if type(frame) is Frame:
+                self._take(frame, events)
+            else:
+                events.append(PULSE)
+
+    def _rest(self, events: list[Event]) -> None:
+        if self._document is not None:
+            body = b"".join(self._document)
+            if body.strip():
+                self._whole(body, events)
+            return
+        try:
+            for frame in self._sse.end():
+                if type(frame) is Frame:
+                    self._take(frame, events)
+        except BackendGarbled as error:
+            # A last frame that was cut in two makes the answer incomplete, not garbled.
+            if error.layer != "parse":
+                raise
+        if not self.done and self.complete:
+            self._close(events)
+
+    def _take(self, frame: Frame, events: list[Event]) -> None:
+        if frame.name == "error":
+            self._fail(refusal.anything(frame.data), events)
+            return
+        data = frame.data
+        try:
+            part = _part(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            part, data = _odd(data)
+        kind = part.type or frame.name
+        if kind == "error" or part.error:
+            self._fail(part.error or refusal.anything(data), events)
+            return
+        if kind == "ping" or not kind.isidentifier():
+            # A name that is none would not be one line of the client's stream.
+            events.append(PULSE)
+            return
+        self._frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data.replace(b"\n", b" ")))
+        said = len(events)
+        match kind:
+            case "message_start":
+                self._open(part.message or Message(), self._raw(), events)
+            case "content_block_start":
+                self._begin(part.content_block or Block(), part.index, events)
+            case "content_block_delta":
+                self._delta(part.delta or Delta(), part.index, events)
+            case "message_delta":
+                self._count(part.usage)
+                if part.delta is not None and part.delta.stop_reason:
+                    self._finish(part.delta.stop_reason, events)
+            case "message_stop":
+                self._close(events)
+                return
+        if len(events) == said:
+            events.append(PULSE)
+
+    def _raw(self) -> bytes:
+        frames, self._frames = self._frames, []
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _open(self, message: Message, raw: bytes | None, events: list[Event]) -> None:
+        self._opened = True
+        self._count(message.usage)
+        events.append(Opened(message.id, None, message.model, raw))
+
+    def _begin(self, block: Block, index: int | None, events: list[Event]) -> None:
+        """Some servers put the first piece of a block, or all of it, into its start."""
+        self._ready(events)
+        if block.type == "tool_use":
+            self._call_block = index
+            events.append(self._called(block, self._raw()))
+        else:
+            self._say(block.text, block.thinking, events)
+
+    def _delta(self, delta: Delta, index: int | None, events: list[Event]) -> None:
+        self._ready(events)
+        if delta.type == "input_json_delta":
+            # Tools that run at the backend have input, too.
+            if delta.partial_json and index == self._call_block and self._calls:
+                events.append(ToolDelta(self._calls - 1, arguments=delta.partial_json, raw=self._raw()))
+        elif delta.type in ("text_delta", "thinking_delta"):
+            self._say(delta.text, delta.thinking, events)
+
+    def _ready(self, events: list[Event]) -> None:
+        if self.complete:
+            raise BackendGarbled("the backend went on after its stop_reason", "schema")
+        if not self._opened:
+            self._open(Message(), None, events)
+
+    def _say(self, text: str | None, thinking: str | None, events: list[Event]) -> None:
+        if text:
+            events.append(Text(text, self._raw()))
+        elif thinking:
+            events.append(Thinking(thinking, self._raw()))
+
+    def _called(self, block: Block, raw: bytes | None) -> ToolDelta:
+        if not block.name:
+            raise BackendGarbled("the backend sent a tool call without a name", "schema")
+        index, self._calls = self._calls, self._calls + 1
+        arguments = jsontext.encode(block.input).decode() if block.input else ""
+        return ToolDelta(index, block.id or f"call_{secrets.token_hex(4)}", block.name, arguments, raw)
+
+    def _finish(self, word: str, events: list[Event]) -> None:
+        if self.complete:
+            return
+        self.complete = True
+        reason = _REASONS.get(word, FinishReason.STOP)
+        if reason in (FinishReason.STOP, FinishReason.TOOL_CALLS):
+            reason = FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP
+        events.append(Finish(reason, self._raw() or None))
+
+    def _count(self, counts: Counts | None) -> None:
+        """The last number of each count stays: they are told several times, and not all each time."""
+        if counts is not None:
+            told = {name: value for name, value in msgspec.structs.asdict(counts).items() if value is not None}
+            self._counts = msgspec.structs.replace(self._counts, **told)
+
+    def _close(self, events: list[Event]) -> None:
+        self.done = True
+        counts = self._counts
+        if counts.input_tokens is None and counts.output_tokens is None:
+            return
+        cached = counts.cache_read_input_tokens
+        events.append(
+            Usage(
+                prompt_tokens=(counts.input_tokens or 0) + (cached or 0) + (counts.cache_creation_input_tokens or 0),
+                completion_tokens=counts.output_tokens or 0,
+                cached_tokens=cached,
+            )
+        )
+
+    def _fail(self, error: object, events: list[Event]) -> None:
+        self.done = True
+        events.append(refusal.failed(error))
+
+    def _whole(self, body: bytes, events: list[Event]) -> None:
+        """One JSON text: all events of the answer, without frames."""
+        value = refusal.anything(body)
+        match value:
+            case {"error": error} if error:
+                self._fail(error, events)
+                return
+            case {"content": list()}:
+                message = _converted(value, Message, body)
+            case _:
+                layer = "parse" if isinstance(value, str) else "schema"
+                raise BackendGarbled(f"the backend's answer is no message: {refusal.excerpt(body)}", layer)
+        self._open(message, None, events)
+        for block in message.content or ():
+            if block.type == "tool_use":
+                events.append(self._called(block, None))
+            elif block.text:
+                events.append(Text(block.text))
+            elif block.thinking:
+                events.append(Thinking(block.thinking))
+        if message.stop_reason:
+            self._finish(message.stop_reason, events)
+            self._close(events)
+
+
+def _odd(data: bytes) -> tuple[Part, bytes]:
+    """A frame that strict parsing refused, and its JSON as it should have been.  Raises BackendGarbled."""
+    try:
+        value = jsontext.decode(data)
+    except ValueError as error:
+        message = f"the backend sent a frame that is not JSON: {error}: {refusal.excerpt(data)}"
+        raise BackendGarbled(message, "parse") from None
+    return _converted(value, Part, data), jsontext.encode(value)
+
+
+def _converted(value: object, kind: type[_T], data: bytes) -> _T:
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        message = f"the backend sent a frame of another shape: {error}: {refusal.excerpt(data)}"
+        raise BackendGarbled(message, "schema") from None

@@ -1,0 +1,211 @@
+"""Embeddings as languages of their own beside the chats of the same servers: both roles of OpenAI's and Ollama's.
+
+An answer is one JSON text, told as one event a vector.  Vectors go out as the client wants them, whatever the backend
+makes of ``encoding_format``: a client library that asked for base64 turns numbers into garbage without a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from penstock.chat.events import Embedding, Event, Finish, FinishReason, Opened, Usage
+from penstock.chat.request import Request
+from penstock.dialects import jsontext, refusal
+from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer
+from penstock.dialects.beside import Beside
+from penstock.dialects.embeddings_request import encode_ollama, encode_openai, parse_ollama, parse_openai
+from penstock.dialects.ollama import ollama_north
+from penstock.dialects.openai import openai_north
+from penstock.dialects.reader import AnswerReader
+from penstock.errors import BackendGarbled, BadRequest, PenstockError
+
+#: Request, vectors, counts, and what the relay measured -> the answer as plain data.
+Render = Callable[[Request, list[list[float]], Usage, Timing], object]
+
+
+class EmbeddingsNorth:
+    """A client's language for embeddings: a way to read requests and a way to write answers beside another dialect."""
+
+    def __init__(self, north: Northbound, parse: Callable[..., Request], render: Render) -> None:
+        self.name = north.name
+        self._north = north
+        self._parse = parse
+        self._render = render
+
+    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+        """The body of a request -> the neutral request.  Raises BadRequest."""
+        return self._parse(body, depth=depth)
+
+    def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
+        """The writer of one answer."""
+        return EmbeddingsWriter(request, self._render)
+
+    def error(self, error: PenstockError) -> bytes:
+        """The body of an answer with an error status."""
+        return self._north.error(error)
+
+
+class EmbeddingsSouth(Beside):
+    """A backend's language for embeddings.  Raises BadRequest for a backend that has none."""
+
+    def __init__(self, south: Southbound) -> None:
+        super().__init__(south)
+        if self.name == "anthropic":
+            raise BadRequest("this model's backend has no embeddings", param="model")
+
+    def encode(self, request: Request, model: str) -> Call:
+        """The neutral request -> the call.  Raises BadRequest."""
+        if self.name == "ollama":
+            return encode_ollama(request, model)
+        return encode_openai(request, model, "/embeddings" if self.root else "/v1/embeddings")
+
+    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
+        """The reader of one answer."""
+        return EmbeddingsReader(len(request.inputs), limits)
+
+
+class _Item(msgspec.Struct, frozen=True):
+    embedding: list[float] | str
+    index: int = 0
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """OpenAI's ``data``, Ollama's ``embeddings``, and the one ``embedding`` of its older path."""
+
+    data: list[_Item] | None = None
+    embeddings: list[list[float]] | None = None
+    embedding: list[float] | None = None
+    usage: _Usage | None = None
+    prompt_eval_count: int = 0
+    total_duration: int | None = None
+    load_duration: int | None = None
+    error: object = None
+
+
+class EmbeddingsReader(AnswerReader):
+    """Reads ``inputs`` vectors in either shape; 0: as many as there are."""
+
+    def __init__(self, inputs: int, limits: Limits) -> None:
+        super().__init__(limits)
+        self._inputs = inputs
+        self._body = bytearray()
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        self._body += data
+
+    def _rest(self, events: list[Event]) -> None:
+        try:
+            answer = msgspec.json.decode(self._body, type=_Answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            layer = "schema" if isinstance(error, msgspec.ValidationError) else "parse"
+            raise BackendGarbled(f"the backend's embeddings cannot be read: {error}", layer) from None
+        if answer.error:
+            events.append(refusal.failed(answer.error))
+            return
+        vectors = _vectors(answer)
+        if self._inputs not in (0, len(vectors)) or not (vectors or answer.embeddings is not None):
+            raise BackendGarbled(f"the backend sent {len(vectors)} embeddings for {self._inputs} inputs", "schema")
+        events.append(Opened())
+        events += [Embedding(number, vector) for number, vector in enumerate(vectors)]
+        counted = answer.usage.prompt_tokens if answer.usage else answer.prompt_eval_count
+        events.append(Usage(counted, total_ns=answer.total_duration, load_ns=answer.load_duration))
+        events.append(Finish(FinishReason.STOP))
+        self.complete = True
+
+
+def _vectors(answer: _Answer) -> list[list[float]]:
+    if answer.data is not None:
+        # Those that say no index stay as they are.
+        told = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+        return [vector if isinstance(vector, list) else _unpacked(vector) for vector in told]
+    if answer.embeddings is not None:
+        return answer.embeddings
+    return [answer.embedding] if answer.embedding else []
+
+
+def _unpacked(text: str) -> list[float]:
+    try:
+        data = base64.b64decode(text, validate=True)
+        return list(struct.unpack(f"<{len(data) // 4}f", data))
+    except (ValueError, struct.error):
+        raise BackendGarbled("the backend sent an embedding that is no list of numbers, nor base64", "schema") from None
+
+
+class EmbeddingsWriter:
+    """See :class:`penstock.dialects.base.Writer`; ``render`` makes the whole answer of a dialect."""
+
+    content_type = "application/json"
+    streaming = False
+    clean_failure = False
+
+    def __init__(self, request: Request, render: Render) -> None:
+        self._request = request
+        self._render = render
+        self._vectors: list[list[float]] = []
+        self._usage = Usage()
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        """Collect; nothing to send yet."""
+        for event in events:
+            if isinstance(event, Embedding):
+                self._vectors.append(event.vector)
+            elif isinstance(event, Usage):
+                self._usage = event
+        return b""
+
+    def heartbeat(self) -> bytes:
+        """White space before the JSON text."""
+        return b" "
+
+    def end(self, timing: Timing) -> bytes:
+        """The whole answer."""
+        return jsontext.encode(self._render(self._request, self._vectors, self._usage, timing))
+
+    def fail(self, error: PenstockError) -> bytes:
+        """Nothing: the body is cut."""
+        return b""
+
+
+def _openai(request: Request, vectors: list[list[float]], usage: Usage, timing: Timing) -> object:
+    """OpenAI's list, in base64 where the client asked for it."""
+    packed = request.body.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
+        for index, vector in enumerate(vectors)
+    ]
+    count = usage.prompt_tokens
+    usage_told = {"prompt_tokens": count, "total_tokens": count}
+    return {"object": "list", "data": data, "model": request.model, "usage": usage_told}
+
+
+def _ollama(request: Request, vectors: list[list[float]], usage: Usage, timing: Timing) -> object:
+    """Ollama's ``embeddings``, or the one ``embedding`` of its older path."""
+    if "prompt" in request.body:
+        return {"embedding": vectors[0]}
+    return {
+        "model": request.model,
+        "embeddings": vectors,
+        "total_duration": timing.total_ns if usage.total_ns is None else usage.total_ns,
+        "load_duration": timing.load_ns if usage.load_ns is None else usage.load_ns,
+        "prompt_eval_count": usage.prompt_tokens,
+    }
+
+
+def _packed(vector: list[float]) -> str:
+    """32-bit floats, little-endian, in base64.  Raises BackendGarbled."""
+    try:
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    except OverflowError:
+        raise BackendGarbled("the backend sent an embedding whose numbers are no 32-bit floats", "schema") from None
+
+
+openai_embeddings: Northbound = EmbeddingsNorth(openai_north, parse_openai, _openai)
+ollama_embeddings: Northbound = EmbeddingsNorth(ollama_north, parse_ollama, _ollama)

@@ -1,0 +1,115 @@
+"""KoboldCpp's generate requests, both ways: a client's body -> the request, the request -> a backend's call.
+
+Names and defaults are those of koboldcpp.py, where the stream's path is ``/api/extra/generate/stream``.
+"""
+
+from __future__ import annotations
+
+from penstock.chat.request import Image, Operation, Request, Sampling
+from penstock.dialects import fields, jsontext, passthrough
+from penstock.dialects.base import Call
+from penstock.dialects.fields import Object
+from penstock.errors import BadRequest
+
+STREAM_PATH = "/api/extra/generate/stream"
+
+#: Tokens of an answer whose length nobody gave (``--defaultgenamt``).
+DEFAULT_LENGTH = 896
+
+#: KoboldCpp's name -> the field of :class:`Sampling`.
+_NAMES = {
+    "max_length": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "rep_pen": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "sampler_seed": "seed",
+    "stop_sequence": "stop",
+}
+_KNOWN = frozenset({*_NAMES, "model", "genkey", "prompt", "memory", "images", "quiet"})
+
+
+def parse(data: bytes, *, stream: bool, depth: int = 64) -> Request:
+    """The body of a generate request -> the request; ``model`` is empty where the body names none, as most do."""
+    body = jsontext.decode_request(data, depth=depth)
+    prompt = fields.text(body, "prompt")
+    if prompt is None:
+        raise BadRequest("'prompt' is missing: say what shall be continued", param="prompt")
+    fields.text(body, "genkey")
+    return Request(
+        dialect="koboldcpp",
+        operation=Operation.COMPLETION,
+        model=fields.text(body, "model") or "",
+        stream=stream,
+        body=body,
+        # Memory is what stays in front of a prompt that is cut from the left.
+        prompt=(fields.text(body, "memory") or "") + prompt,
+        images=_images(body),
+        sampling=_sampling(body),
+        include_usage=True,
+        unmapped=tuple(key for key, value in body.items() if value is not None and key not in _KNOWN),
+    )
+
+
+def key_of(request: Request) -> str:
+    """The client's own name of its generation; empty when it gave none."""
+    genkey = request.body.get("genkey")
+    return genkey if isinstance(genkey, str) else ""
+
+
+def encode(request: Request, genkey: str) -> Call:
+    """The request -> a streamed generation under this ``genkey``.  Raises BadRequest for what cannot be left out."""
+    if request.suffix:
+        raise BadRequest("KoboldCpp cannot fill in the middle: send the prompt with the model's own marks", "suffix")
+    if request.dialect == "koboldcpp":
+        body, dropped = passthrough.allowed(request.body)
+        body.pop("model", None)
+    else:
+        body, dropped = _anew(request)
+    body["genkey"] = genkey
+    return Call(path=STREAM_PATH, body=jsontext.encode(body), dropped=tuple(dropped))
+
+
+def _anew(request: Request) -> tuple[dict[str, object], list[str]]:
+    said = {name: getattr(request.sampling, field) for name, field in _NAMES.items()}
+    body: dict[str, object] = {"prompt": request.prompt}
+    body |= {name: value for name, value in said.items() if value is not None and value != ()}
+    dropped = list(request.unmapped)
+    if images := [image.data for image in request.images]:
+        if None in images:
+            raise BadRequest("KoboldCpp takes images in base64 only; send the image as a data: URL", "images")
+        body["images"] = images
+    for name, value in (
+        ("frequency_penalty", request.sampling.frequency_penalty),
+        ("system", request.system),
+        ("format", request.response_format),
+        ("think", request.effort),
+        ("logprobs", request.logprobs),
+        ("keep_alive", request.keep_alive),
+    ):
+        if value:
+            dropped.append(name)
+    return body, dropped
+
+
+def _images(body: Object) -> tuple[Image, ...]:
+    return tuple(Image(data=data) for data in fields.strings(body, "images"))
+
+
+def _sampling(body: Object) -> Sampling:
+    length = fields.integer(body, "max_length") or 0
+    seed = fields.integer(body, "sampler_seed")
+    return Sampling(
+        max_tokens=length if length > 0 else DEFAULT_LENGTH,
+        temperature=fields.number(body, "temperature", low=0),
+        top_p=fields.number(body, "top_p", low=0, high=1),
+        top_k=fields.integer(body, "top_k"),
+        min_p=fields.number(body, "min_p", low=0, high=1),
+        # Below zero: a seed by chance.
+        seed=None if seed is None or seed < 0 else seed,
+        stop=fields.strings(body, "stop_sequence"),
+        presence_penalty=fields.number(body, "presence_penalty"),
+        repeat_penalty=fields.number(body, "rep_pen", low=0),
+    )

@@ -1,0 +1,75 @@
+"""Reads KoboldCpp's native stream: ``event: message`` with ``{"token": text, "finish_reason": null or word}`` as data.
+
+The one marker of its end is a finish reason: the body is delimited by the close of the connection, so that a crash and
+a good end look alike otherwise.  There are no ids, no model and no counts.
+"""
+
+from __future__ import annotations
+
+from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text
+from penstock.dialects import jsontext, refusal
+from penstock.dialects.base import Limits
+from penstock.dialects.reader import AnswerReader
+from penstock.dialects.sse import Decoder, Frame
+from penstock.errors import BackendGarbled
+
+
+class GenerateReader(AnswerReader):
+    """See :class:`penstock.dialects.base.Reader`."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._sse = Decoder(limits.line)
+        self._opened = False
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for frame in self._sse.receive(data):
+            if self.done:
+                break
+            if isinstance(frame, Frame):
+                self._take(frame, events)
+            else:
+                events.append(PULSE)
+
+    def _rest(self, events: list[Event]) -> None:
+        try:
+            for frame in self._sse.end():
+                if isinstance(frame, Frame):
+                    self._take(frame, events)
+        except BackendGarbled as error:
+            # A last frame that was cut in two makes the answer incomplete, not garbled.
+            if error.layer != "parse":
+                raise
+
+    def _take(self, frame: Frame, events: list[Event]) -> None:
+        try:
+            said = jsontext.decode(frame.data)
+        except ValueError:
+            raise BackendGarbled(
+                f"the backend sent a frame that is not JSON: {refusal.excerpt(frame.data)}", "parse"
+            ) from None
+        match said:
+            case {"error": error} | {"detail": error} if error:
+                self.done = True
+                events.append(refusal.failed(error))
+            case {"token": str() as token, **rest} if isinstance(finish := rest.get("finish_reason"), str | None):
+                self._token(token, finish, events)
+            case _:
+                raise BackendGarbled(
+                    f"the backend sent a frame of another shape: {refusal.excerpt(frame.data)}", "schema"
+                )
+
+    def _token(self, token: str, finish: str | None, events: list[Event]) -> None:
+        if not self._opened:
+            self._opened = True
+            events.append(Opened())
+        if token:
+            events.append(Text(token))
+        elif not finish:
+            events.append(PULSE)
+        if finish == "error":
+            self.done = True
+            events.append(Failed("the backend's generation failed (finish_reason 'error')"))
+        elif finish:
+            self.complete = self.done = True
+            events.append(Finish(FinishReason.LENGTH if finish == "length" else FinishReason.STOP))

@@ -1,0 +1,140 @@
+"""Reads what clients of OpenAI's Responses API ask: the body of responses -> the neutral request.
+
+Nothing is stored here, so that whatever refers to an earlier response is refused: a client that sends the whole
+conversation, as Codex does, needs none of it.
+"""
+
+from __future__ import annotations
+
+from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
+from penstock.dialects import fields, jsontext
+from penstock.dialects.fields import Object, refuse, required
+from penstock.dialects.responses_input import messages
+from penstock.errors import BadRequest
+
+#: What refers to something that OpenAI's servers keep, or makes them work on without the client.
+_STORED = ("previous_response_id", "conversation", "prompt", "background")
+_KNOWN = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "stream",
+        "store",
+        "max_output_tokens",
+        "temperature",
+        "top_p",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning",
+        "text",
+        "include",
+        *_STORED,
+    }
+)
+#: Asks for log probabilities beside the text.
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def parse(data: bytes, *, depth: int = 64) -> Request:
+    """The body of a request -> the request.  Raises BadRequest."""
+    body = jsontext.decode_request(data, depth=depth)
+    model = fields.text(body, "model")
+    if not model:
+        raise BadRequest("'model' is missing: say which model shall answer", param="model")
+    for key in _STORED:
+        if body.get(key):
+            raise BadRequest(f"'{key}' needs a store of responses, and penstock keeps none: send all of 'input'", key)
+    unmapped = [key for key, value in body.items() if value is not None and key not in _KNOWN]
+    if fields.boolean(body, "store"):
+        unmapped.append("store")
+    include = fields.strings(body, "include")
+    unmapped += [f"include.{name}" for name in include if name != _LOGPROBS]
+    return Request(
+        dialect="responses",
+        operation=Operation.CHAT,
+        model=model,
+        stream=bool(fields.boolean(body, "stream")),
+        body=body,
+        messages=messages(body, unmapped),
+        tools=_tools(body, unmapped),
+        tool_choice=_tool_choice(body, unmapped),
+        parallel_tool_calls=fields.boolean(body, "parallel_tool_calls"),
+        sampling=Sampling(
+            max_tokens=fields.integer(body, "max_output_tokens", low=1),
+            temperature=fields.number(body, "temperature", low=0, high=2),
+            top_p=fields.number(body, "top_p", low=0, high=1),
+        ),
+        response_format=_response_format(body, unmapped),
+        effort=_effort(body, unmapped),
+        logprobs=_LOGPROBS in include,
+        top_logprobs=fields.integer(body, "top_logprobs", low=0, high=20),
+        include_usage=True,
+        unmapped=tuple(dict.fromkeys(unmapped)),
+    )
+
+
+def _tools(body: Object, unmapped: list[str]) -> tuple[Tool, ...]:
+    tools: list[Tool] = []
+    for item, where in fields.objects(body, "tools"):
+        # Every other type is run by OpenAI's own servers, or is told in words that are no JSON.
+        if item.get("type") != "function":
+            unmapped.append(where.rstrip("."))
+            continue
+        tools.append(
+            Tool(
+                name=required(item, "name", where),
+                description=fields.text(item, "description", where=where),
+                parameters=fields.mapping(item, "parameters", where=where),
+                strict=fields.boolean(item, "strict", where=where),
+            )
+        )
+    return tuple(tools)
+
+
+def _tool_choice(body: Object, unmapped: list[str]) -> str | None:
+    match body.get("tool_choice"):
+        case None:
+            return None
+        case "auto" | "none" | "required" as word:
+            return str(word)
+        case {"type": "function", "name": str() as name}:
+            return f"function:{name}"
+        case {"type": str()}:
+            unmapped.append("tool_choice")
+            return None
+        case other:
+            return refuse("tool_choice", '"auto", "none", "required" or a function', other)
+
+
+def _response_format(body: Object, unmapped: list[str]) -> ResponseFormat | None:
+    text = fields.mapping(body, "text") or {}
+    unmapped += [f"text.{key}" for key, value in text.items() if value is not None and key != "format"]
+    wanted = fields.mapping(text, "format", where="text.") or {}
+    where = "text.format."
+    match wanted.get("type"):
+        case None | "text":
+            return None
+        case "json_object":
+            return ResponseFormat()
+        case "json_schema":
+            return ResponseFormat(
+                schema=fields.mapping(wanted, "schema", where=where) or {},
+                name=fields.text(wanted, "name", where=where),
+                strict=fields.boolean(wanted, "strict", where=where),
+            )
+        case other:
+            return refuse(where + "type", '"text", "json_object" or "json_schema"', other)
+
+
+def _effort(body: Object, unmapped: list[str]) -> Effort | None:
+    reasoning = fields.mapping(body, "reasoning") or {}
+    word = fields.text(reasoning, "effort", where="reasoning.")
+    if word is None:
+        return None
+    if word not in set(Effort):
+        unmapped.append("reasoning.effort")
+        return None
+    return Effort(word)

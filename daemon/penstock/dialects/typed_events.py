@@ -1,0 +1,109 @@
+"""Typed events, for browsers and scripts: a message in, named server-sent events with one JSON value each out.
+
+``thinking`` and ``token`` (text), ``tool`` (``{"name", "arguments"}``), then one ``done`` (``{"reason", "usage"}``) or
+one ``error`` (``{"error", "reason"}``).  The first event carries the id of the stream: an EventSource connects again
+when a stream is over, and then names it in ``Last-Event-ID``: that is how it is known not to want a second answer.
+
+What is asked is a chat in OpenAI's words, in which ``message`` may stand for the last message of the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from penstock.chat.aggregate import Aggregate
+from penstock.chat.events import Event, Finish, Text, Thinking, ToolDelta, Usage
+from penstock.chat.request import Request
+from penstock.dialects import arguments, fields, jsontext, openai_request
+from penstock.dialects.base import Identity, Northbound, Timing, Writer
+from penstock.dialects.openai_writer import counts
+from penstock.errors import BadRequest, PenstockError
+
+
+class TypedEventsNorth:
+    """Typed events as a client's language; the one operation is ``chat``."""
+
+    name = "typed_events"
+
+    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+        """The body of a request -> the neutral request, with an empty ``model`` if it names none."""
+        asked = jsontext.decode_request(body, depth=depth)
+        message = fields.text(asked, "message")
+        messages = fields.sequence(asked, "messages") or []
+        if message is not None:
+            messages = [*messages, {"role": "user", "content": message}]
+        if not messages:
+            raise BadRequest("'message' is missing: say what shall be answered", param="message")
+        chat = {key: value for key, value in asked.items() if key != "message"} | {"messages": messages}
+        request = openai_request.chat(chat, fields.text(asked, "model") or "")
+        return msgspec.structs.replace(request, dialect=self.name, stream=True, include_usage=True)
+
+    def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
+        """The writer of one answer."""
+        return TypedEvents(identity)
+
+    def error(self, error: PenstockError) -> bytes:
+        """The body of an answer with an error status."""
+        return jsontext.encode(_told(error))
+
+
+class TypedEvents:
+    """See :class:`penstock.dialects.base.Writer`."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    streaming = True
+    clean_failure = True
+
+    def __init__(self, identity: Identity) -> None:
+        self._id = b"id: %b\n" % identity.stream.encode()
+        self._answer = Aggregate()  # all but the text, which is sent as it comes
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        """An event for each piece of text; tool calls are whole, so they wait for the finish."""
+        out: list[bytes] = []
+        for event in events:
+            match event:
+                case Text():
+                    out.append(self._event(b"token", event.text))
+                case Thinking():
+                    out.append(self._event(b"thinking", event.text))
+                case ToolDelta() | Usage():
+                    self._answer.add((event,))
+                case Finish():
+                    self._answer.add((event,))
+                    out += self._tools()
+                case _:
+                    pass
+        return b"".join(out)
+
+    def heartbeat(self) -> bytes:
+        """A comment."""
+        return b": keep-alive\n"
+
+    def end(self, timing: Timing) -> bytes:
+        """``done``."""
+        answer = self._answer.completion()
+        assert answer.finish is not None, "an answer without its terminal marker ends in fail()"
+        return self._event(b"done", {"reason": answer.finish, "usage": counts(answer.usage or Usage())})
+
+    def fail(self, error: PenstockError) -> bytes:
+        """``error``, after which nothing comes."""
+        return self._event(b"error", _told(error))
+
+    def _tools(self) -> list[bytes]:
+        answer = self._answer.completion()
+        called = [(call.name, arguments.decoded(call, answer.finish)) for call in answer.tool_calls]
+        return [self._event(b"tool", {"name": name, "arguments": told}) for name, told in called if told is not None]
+
+    def _event(self, name: bytes, value: object) -> bytes:
+        head, self._id = self._id, b""
+        return b"%bevent: %b\ndata: %b\n\n" % (head, name, jsontext.escape(jsontext.encode(value)))
+
+
+def _told(error: PenstockError) -> dict[str, str]:
+    return {"error": error.message, "reason": error.code}
+
+
+typed_events_north: Northbound = TypedEventsNorth()

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.addresses import TcpAddress, UnixAddress, check_listen, check_url, parse_listen
+from penstock.config.addresses import (
+    TcpAddress,
+    UnixAddress,
+    check_exposure,
+    check_host,
+    check_listen,
+    check_origin,
+    check_url,
+    parse_listen,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,10 +33,76 @@ def test_a_listen_address_is_read_and_written(text: str, address: TcpAddress | U
 @pytest.mark.parametrize(
     "text", ["0.0.0.0:80", "[::]:80", "192.168.1.2:11435", "[2001:db8::1]:1", "[::ffff:10.0.0.1]:1"]
 )
-def test_an_address_that_others_reach_is_refused(text: str) -> None:
-    assert isinstance(parse_listen(text), TcpAddress)
-    with pytest.raises(ValueError, match="no client keys yet; listen on loopback or a unix socket"):
-        check_listen(text)
+def test_an_address_that_others_reach_asks_for_keys_and_a_name(text: str) -> None:
+    address = parse_listen(text)
+    with pytest.raises(ValueError, match="there are no \\[\\[keys\\]\\]"):
+        check_exposure(address, has_keys=False, has_names=True)
+    with pytest.raises(ValueError, match="allowed_hosts must say"):
+        check_exposure(address, has_keys=True, has_names=False)
+    check_exposure(address, has_keys=True, has_names=True)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "127.8.9.1:80", "localhost:80", "[::1]:80", "unix:/run/p.sock"])
+def test_an_address_of_this_machine_asks_for_nothing(text: str) -> None:
+    check_exposure(parse_listen(text), has_keys=False, has_names=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("box", "box"),
+        ("Box.LAN", "box.lan"),
+        ("a-b.c_d.example:443", "a-b.c_d.example:443"),
+        ("192.168.1.2", "192.168.1.2"),
+        ("[FD00::1]:80", "[fd00::1]:80"),
+    ],
+)
+def test_a_host_is_kept_in_lower_case(text: str, host: str) -> None:
+    assert check_host(text) == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "*", "*.lan", "box.", ".lan", "-box", "a..b", "me@box", "box/", "http://box", "box:0", "box:080",
+        "box:65536", "box:", "0.0.0.0", "[::]", "[::]:1", "::1", "[127.0.0.1]", "127.1", "2130706433", 
+        "1.2.3.4.5", "bo x", "bóx",
+    ],
+)  # fmt: skip
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no host|is no IP address|does not exist|an address to listen on"):
+        check_host(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://localhost:3000", "https://chat.example", "http://[::1]:80", "vscode-webview://*", "app://obsidian.md",
+        "chrome-extension://*", "moz-extension://6f7a2c",
+    ],
+)  # fmt: skip
+def test_an_origin_is_kept(text: str) -> None:
+    assert check_origin(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "every sandboxed page"),
+        ("*", "is no origin"),
+        ("", "is no origin"),
+        ("localhost:3000", "is no origin"),
+        ("http://localhost:3000/", "is no origin"),
+        ("HTTP://localhost", "is no origin"),
+        ("http://*.example", "is no origin"),
+        ("http://*:80", "would let every web page in"),
+        ("https://*", "would let every web page in"),
+        ("file://*", "would let every web page in"),
+    ],
+)
+def test_what_is_no_origin_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_origin(text)
 
 
 @pytest.mark.parametrize(

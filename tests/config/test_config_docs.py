@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from penstock.config.load import loads
-from penstock.config.model import Backend, Config, Limits, Route, Server, Timeouts
+from penstock.config.model import Backend, Config, Key, Limits, Route, Server, Timeouts
 
 TEXT = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
 
@@ -19,6 +19,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "limits": Limits,
     "backends.NAME": Backend,
     "routes.NAME": Route,
+    "keys": Key,
 }
 KEYS = {
     f"{section}.{field.encode_name}": field
@@ -32,6 +33,9 @@ REST = {
     "backends.NAME": 'kind = "openai"\nurl = "http://a"',
     "routes.NAME.targets": "",
     "routes.NAME": 'targets = ["ollama"]',
+    "keys.name": 'key = "secret"',
+    "keys.key": 'name = "laptop"',
+    "keys": 'name = "laptop"\nkey = "secret"',
 }
 BACKENDS = "".join(f'[backends.{name}]\nkind = "ollama"\nurl = "http://{name}"\n' for name in ("ollama", "cloud"))
 
@@ -52,7 +56,8 @@ ENTRIES = entries()
 def read(path: str, setting: str) -> Config:
     section = path.rpartition(".")[0]
     rest = REST.get(path, REST.get(section, ""))
-    return loads(f"[{section}]\n{setting}\n{rest}\n{BACKENDS}", path)
+    header = f"[[{section}]]" if section == "keys" else f"[{section}]"
+    return loads(f"{header}\n{setting}\n{rest}\n{BACKENDS}", path)
 
 
 def test_every_key_has_an_entry_and_no_other_has() -> None:
@@ -130,7 +135,7 @@ def test_the_sample_files_can_be_used() -> None:
         "| Ollama | `127.0.0.1:11434` |",
         "| llama.cpp | `127.0.0.1:8080` |",
         "| LM Studio | `127.0.0.1:1234` |",
-        "| KoboldCpp, through its OpenAI-compatible API | `127.0.0.1:5001` |",
+        "| KoboldCpp | `127.0.0.1:5001` |",
         "| vLLM | `127.0.0.1:8000` |",
     ],
 )

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from penstock.config.load import loads
-from penstock.config.model import Backend, Config, Limits, Route, Server, Timeouts
+from penstock.config.model import Backend, Config, Key, Limits, Route, Server, Timeouts
+from penstock.config.secrets import Reference
 
 TEXT = (Path(__file__).parents[2] / "etc/penstock.toml").read_text()
 
 #: What the settings that are not taken into use become without their "#".
-IN_USE = re.sub(r"^#(?=[^ \n])", "", TEXT, flags=re.MULTILINE)
+IN_USE = re.sub(r"^#(?=[^ :\n])", "", TEXT, flags=re.MULTILINE)
 
 
 def meaning(field: msgspec.inspect.Field) -> str:
@@ -31,10 +32,10 @@ def fields(kind: type[msgspec.Struct]) -> list[msgspec.inspect.Field]:
 
 def section(header: str) -> str:
     """The text of the tables whose header begins so."""
-    return "".join(re.findall(rf"^\[{header}[^\n]*\][^\n]*\n(?:(?!\[).*\n)*", IN_USE, flags=re.MULTILINE))
+    return "".join(re.findall(rf"^\[+{header}[^\n]*\][^\n]*\n(?:(?!\[).*\n)*", IN_USE, flags=re.MULTILINE))
 
 
-SECTIONS = {"server": Server, "timeouts": Timeouts, "limits": Limits, "backends": Backend, "routes": Route}
+SECTIONS = {"server": Server, "timeouts": Timeouts, "limits": Limits, "backends": Backend, "routes": Route, "keys": Key}
 KEYS = [(header, field) for header, kind in SECTIONS.items() for field in fields(kind)]
 
 
@@ -46,7 +47,8 @@ def test_the_examples_are_good_once_they_are_taken_into_use() -> None:
     config = loads(IN_USE, "etc/penstock.toml")
     assert set(config.backends) == {"ollama", "cloud"}
     assert set(config.routes) == {"*", "coder", "fim"}
-    assert msgspec.structs.replace(config, backends={}, routes={}) == Config()
+    assert config.keys == (Key(name="laptop", key=Reference("credential:laptop")),)
+    assert msgspec.structs.replace(config, backends={}, routes={}, keys=()) == Config()
 
 
 @pytest.mark.parametrize(("header", "field"), KEYS, ids=[f"{header}.{field.encode_name}" for header, field in KEYS])
@@ -60,7 +62,7 @@ def test_every_key_stands_there_below_its_meaning(header: str, field: msgspec.in
 
 @pytest.mark.parametrize("field", fields(Config), ids=[field.name for field in fields(Config)])
 def test_every_table_stands_there_below_its_meaning(field: msgspec.inspect.Field) -> None:
-    assert re.search(rf"# {re.escape(meaning(field))}\n\[{field.name}\b", IN_USE)
+    assert re.search(rf"# {re.escape(meaning(field))}\n\[+{field.name}\b", IN_USE)
 
 
 def test_nothing_but_the_model_stands_there() -> None:

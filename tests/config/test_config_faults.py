@@ -56,7 +56,8 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
     "unknown key like none": (
         "[server]\nzzz = 1",
         [
-            "2:1: server.zzz: unknown key; known: listen, heartbeat, grace, drain, log_level, log_format",
+            "2:1: server.zzz: unknown key; known: listen, allowed_hosts, allowed_origins, heartbeat, grace, drain, "
+            "log_level, log_format",
         ],
     ),
     "unknown inline key": (
@@ -145,9 +146,43 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
     "open listeners": (
         '[server]\nlisten = ["127.0.0.1:1", "0.0.0.0:1", "[::]:1"]',
         [
-            "2:26: server.listen[1]: penstock has no client keys yet; listen on loopback or a unix socket",
-            "2:39: server.listen[2]: penstock has no client keys yet; listen on loopback or a unix socket",
+            '2:26: server.listen[1]: others can reach this address, and there are no [[keys]]; run "penstock key new", '
+            "or listen on loopback or a unix socket",
+            '2:39: server.listen[2]: others can reach this address, and there are no [[keys]]; run "penstock key new", '
+            "or listen on loopback or a unix socket",
         ],
+    ),
+    "open listener without a name": (
+        '[server]\nlisten = ["0.0.0.0:1"]\n[[keys]]\nname = "a"\nkey = "b"',
+        [
+            "2:11: server.listen[0]: others can reach this address; server.allowed_hosts must say by which names they "
+            "call it"
+        ],
+    ),
+    "hosts and origins": (
+        '[server]\nallowed_hosts = ["*"]\nallowed_origins = ["null", "http://*"]',
+        [
+            '2:18: server.allowed_hosts[0]: "*" is no host; write a name or an IP address, such as "box.lan", '
+            '"box.lan:80" or "[fd00::1]"',
+            '3:20: server.allowed_origins[0]: "null" is the origin of every sandboxed page; it cannot be allowed',
+            '3:28: server.allowed_origins[1]: "http://*" would let every web page in; name the pages\' hosts',
+        ],
+    ),
+    # --- clients' keys
+    "keys": (
+        '[[keys]]\nname = "a b"\nkey = "sha256:12"\nadmin = 1\nmax_streams = 0\n[[keys]]\nkey = ""',
+        [
+            '2:8: keys[0].name: a key\'s name begins with a letter or digit and goes on with these, ".", "_" and "-"',
+            '3:7: keys[0].key: "sha256:" takes the 64 hexadecimal digits that "penstock key new" prints',
+            "4:9: keys[0].admin: must be true or false, not a whole number",
+            "5:15: keys[0].max_streams: must be at least 1, not 0",
+            "6:3: keys[1].name: is missing: what the log calls this client",
+            "7:7: keys[1].key: a key is not empty and holds no control characters",
+        ],
+    ),
+    "keys of one name": (
+        '[[keys]]\nname = "a"\nkey = "b"\n[[keys]]\nname = "a"\nkey = "c"',
+        ['5:8: keys[1].name: another key is called "a" too'],
     ),
     "no listener": ("[server]\nlisten = []", ["2:10: server.listen: is empty"]),
     "bad listener": (
@@ -191,7 +226,7 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
     ),
     "a faulty backend is still a backend": (
         '[routes]\n"*" = ["gpu"]\n[backends.gpu]\nkind = "cuda"\nurl = "http://gpu"',
-        ['4:8: backends.gpu.kind: "cuda" is no choice; known: llamacpp, ollama, openai, simulate'],
+        ['4:8: backends.gpu.kind: "cuda" is no choice; known: anthropic, koboldcpp, llamacpp, ollama, openai, simulate'],
     ),
 }
 
@@ -247,6 +282,7 @@ KEY = "sk-very-secret"
         f'api_key = ["{KEY}"]',
         f'api_key = "{KEY}\\n"',
         f'api_key.x = "{KEY}"',
+        f'key = "{KEY}"',
         f'url = "http://me:{KEY}@host"',
         f'url = "http://{KEY}@host/v1?a=b"',
     ],

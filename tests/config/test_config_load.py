@@ -99,7 +99,7 @@ def test_a_fault_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(path)
     assert refusal.value.faults == [
-        f"{path}:1:1: drain: unknown key; known: server, timeouts, limits, backends, routes"
+        f"{path}:1:1: drain: unknown key; known: server, timeouts, limits, backends, routes, keys"
     ]
 
 

@@ -17,6 +17,9 @@ from penstock.config.faults import quoted
 
 #: A unix socket's path and its closing NUL fit 108 bytes (unix(7), sun_path).
 _LONGEST_PATH = 107
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_HOST = re.compile(rf"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>{_LABEL}(?:\.{_LABEL})*))(?::(?P<port>[1-9][0-9]{{0,4}}))?")
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\*|[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 
 class TcpAddress(msgspec.Struct, frozen=True):
@@ -61,10 +64,54 @@ def parse_listen(text: str) -> TcpAddress | UnixAddress:
 
 
 def check_listen(text: str) -> str:
-    """A ``listen`` item that is safe without client keys.  Raises ValueError."""
-    address = parse_listen(text)
-    if isinstance(address, TcpAddress) and not address.loopback:
-        raise ValueError("penstock has no client keys yet; listen on loopback or a unix socket")
+    """A ``listen`` item.  Raises ValueError."""
+    parse_listen(text)
+    return text
+
+
+def check_exposure(address: TcpAddress | UnixAddress, *, has_keys: bool, has_names: bool) -> None:
+    """An address that others reach asks for keys, and for a name to be called by.  Raises ValueError."""
+    if isinstance(address, UnixAddress) or address.loopback:
+        return
+    if not has_keys:
+        raise ValueError(
+            'others can reach this address, and there are no [[keys]]; run "penstock key new", '
+            "or listen on loopback or a unix socket"
+        )
+    if not has_names:
+        raise ValueError("others can reach this address; server.allowed_hosts must say by which names they call it")
+
+
+def check_host(text: str) -> str:
+    """A name of ``allowed_hosts``, as a client's ``Host`` has it -> the same in lower case.  Raises ValueError."""
+    match = _HOST.fullmatch(text.lower())
+    if match is None:
+        raise ValueError(
+            f'{quoted(text)} is no host; write a name or an IP address, such as "box.lan", "box.lan:80" or "[fd00::1]"'
+        )
+    if match["six"] is not None:
+        _check(ipaddress.IPv6Address, match["six"])
+    elif re.fullmatch(r"[0-9.]+", match["name"]):
+        _check(ipaddress.IPv4Address, match["name"])
+    if match["port"] is not None and not 0 < int(match["port"]) < 65536:
+        raise ValueError(f"port {match['port']} does not exist; the highest is 65535")
+    if (match["six"] or match["name"]) in ("0.0.0.0", "::"):  # noqa: S104
+        raise ValueError(f"{quoted(text)} is an address to listen on, and no name of a host")
+    return match[0]
+
+
+def check_origin(text: str) -> str:
+    """An item of ``allowed_origins``, in the form that browsers send (RFC 6454 6.2).  Raises ValueError."""
+    if text == "null":
+        raise ValueError('"null" is the origin of every sandboxed page; it cannot be allowed')
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f'{quoted(text)} is no origin; write "http://localhost:3000" or "vscode-webview://*", '
+            "in lower case and without a path"
+        )
+    if match["host"] == "*" and match["scheme"] in ("http", "https", "file"):
+        raise ValueError(f"{quoted(text)} would let every web page in; name the pages' hosts")
     return text
 
 

@@ -12,10 +12,10 @@ from penstock.config.positions import Path
 from penstock.errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-#: What may follow ``api_key =``, whole or broken off, and what stands before the ``@`` of a URL.
+#: What may follow ``api_key =`` or ``key =``, whole or broken off, and what stands before the ``@`` of a URL.
 _SECRETS = (
     re.compile(
-        r"""(?P<before>\bapi_key\b[^=\n]*=[ \t]*)"""
+        r"""(?P<before>\b(?:api_)?key\b[^=\n]*=[ \t]*)"""
         r"""(?P<secret>\"{3}.*?(?:\"{3}|\Z)|'{3}.*?(?:'{3}|\Z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?|[^\s,}#]+)""",
         re.DOTALL,
     ),
@@ -24,7 +24,10 @@ _SECRETS = (
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault; ``str`` of it is one line, ``file:line:column: path: what is wrong``."""
+    """One fault; ``str`` of it is one line, ``file:line:column: path: what is wrong``.
+
+    Of a fault in the environment ``file`` is the variable's name, and line and column are 0.
+    """
 
     file: str
     line: int  #: from 1
@@ -35,10 +38,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         path = f"{self.path}: " if self.path else ""
-        return f"{self.file}:{self.line}:{self.column}: {path}{self.message}"
+        place = f":{self.line}:{self.column}" if self.line else ""
+        return f"{self.file}{place}: {path}{self.message}"
 
     def display(self) -> str:
-        """The one line, the line of the file, and a caret under the place."""
+        """The one line; of a file also its line, and a caret under the place."""
+        if not self.line:
+            return str(self)
         # Tabs stay, so that the caret stands where the terminal puts the character.
         indent = re.sub(r"[^\t]", " ", self.source[: self.column - 1])
         return f"{self}\n    {self.source}\n    {indent}^"

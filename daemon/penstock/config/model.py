@@ -24,12 +24,15 @@ Budget = Annotated[Duration, Meta(gt=0)]
 Room = Annotated[Size, Meta(ge=1024)]
 
 ListenAddress = Annotated[str, Meta(extra={"form": "listen"})]
+HostName = Annotated[str, Meta(extra={"form": "host"})]
+Origin = Annotated[str, Meta(extra={"form": "origin"})]
 BackendUrl = Annotated[str, Meta(extra={"form": "url"})]
 TargetText = Annotated[str, Meta(extra={"form": "target"})]
 BackendName = Annotated[str, Meta(extra={"form": "backend"})]
 RouteName = Annotated[str, Meta(extra={"form": "route"})]
+KeyName = Annotated[str, Meta(extra={"form": "client"})]
 
-BackendKind = Literal["ollama", "openai", "llamacpp", "simulate"]
+BackendKind = Literal["ollama", "openai", "llamacpp", "koboldcpp", "anthropic", "simulate"]
 RouteClass = Literal["chat", "autocomplete", "agent", "background"]
 
 
@@ -46,6 +49,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         doc('addresses to listen on: "HOST:PORT", "[::1]:PORT" or "unix:/path/to/socket"'),
         Meta(min_length=1),
     ] = ("127.0.0.1:11435",)
+    allowed_hosts: Annotated[
+        tuple[HostName, ...], doc('further names by which clients call penstock: "NAME" or "NAME:PORT"')
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[Origin, ...], doc('web pages that may use penstock: "http://HOST:PORT", or "SCHEME://*" for extensions')
+    ] = ()
     heartbeat: Annotated[Budget, doc("a sign of life to the client after this long without a byte")] = 5.0
     grace: Annotated[
         Duration,
@@ -115,6 +124,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(extra={"form": "secret"}),
     ] = None
     slots: Annotated[int, doc("streams at a time; the rest queue"), Meta(ge=1)] = 1
+    manage: Annotated[bool, doc("whether clients may pull, push, create, copy and delete its models (Ollama)")] = False
     timeouts: Annotated[TimeoutOverrides, doc("budgets of this backend")] = TimeoutOverrides()
 
 
@@ -130,6 +140,22 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeouts: Annotated[TimeoutOverrides, doc("budgets of this route")] = TimeoutOverrides()
 
 
+class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One client's key.  Without any, everybody who reaches penstock may use it."""
+
+    name: Annotated[KeyName, doc("what the log calls this client")]
+    key: Annotated[
+        Reference,
+        doc('the key: "sha256:DIGEST", "credential:NAME", "file:/path", "env:NAME", or the key itself'),
+        Meta(extra={"form": "key"}),
+    ]
+    routes: Annotated[
+        tuple[RouteName, ...], doc("model names or globs that it may ask for; others do not exist for it")
+    ] = ("*",)
+    admin: Annotated[bool, doc("whether it may read /metrics and the whole of /health")] = False
+    max_streams: Annotated[int, doc("streams of this key at a time; a further one is answered 429"), Meta(ge=1)] = 512
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One whole configuration file."""
 
@@ -140,3 +166,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     routes: Annotated[
         dict[RouteName, Route], doc("model name or glob -> targets; exact first, then the longest glob")
     ] = {}
+    keys: Annotated[tuple[Key, ...], doc("the clients' keys; with the first one, every request needs a key")] = ()

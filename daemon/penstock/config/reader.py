@@ -16,7 +16,14 @@ from collections.abc import Callable, Collection
 import msgspec
 from msgspec import inspect
 
-from penstock.config.addresses import check_listen, check_url
+from penstock.config.addresses import (
+    check_exposure,
+    check_host,
+    check_listen,
+    check_origin,
+    check_url,
+    parse_listen,
+)
 from penstock.config.faults import did_you_mean, quoted
 from penstock.config.model import Config, Route
 from penstock.config.positions import Path
@@ -45,6 +52,9 @@ _LARGEST = 2**63 - 1
 #: Stands for a value that has a problem; no configuration is made of it.
 _NOTHING = object()
 
+#: What a backend and a key may be called.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
 _Number = inspect.FloatType | inspect.IntType
 
 
@@ -65,8 +75,12 @@ class Reader:
             "duration": parse_duration,
             "size": parse_size,
             "listen": check_listen,
+            "host": check_host,
+            "origin": check_origin,
             "url": check_url,
             "secret": Reference.parse,
+            "key": _client_key,
+            "client": _client_name,
             "backend": _backend_name,
             "route": _route_name,
             "target": self.target,
@@ -77,7 +91,25 @@ class Reader:
         backends = table.get("backends")
         self.backends = backends.keys() if isinstance(backends, dict) else ()
         config = self.read(_config_type(), table, ())
-        return config if isinstance(config, Config) else None
+        if not isinstance(config, Config):
+            return None
+        self.together(config)
+        return None if self.problems else config
+
+    def together(self, config: Config) -> None:
+        """What each for itself is good, and is not together."""
+        for number, text in enumerate(config.server.listen):
+            try:
+                check_exposure(
+                    parse_listen(text), has_keys=bool(config.keys), has_names=bool(config.server.allowed_hosts)
+                )
+            except ValueError as error:
+                self.problem(("server", "listen", number), str(error))
+        names: set[str] = set()
+        for number, key in enumerate(config.keys):
+            if key.name in names:
+                self.problem(("keys", number, "name"), f"another key is called {quoted(key.name)} too")
+            names.add(key.name)
 
     def read(self, wanted: inspect.Type, value: object, path: Path, form: str | None = None) -> object:
         """The value as the model has it."""
@@ -97,6 +129,8 @@ class Reader:
                 return self.items(wanted, value, path)
             case inspect.LiteralType():
                 return self.choice(wanted, value, path)
+            case inspect.BoolType():
+                return value if isinstance(value, bool) else self.wrong_type(path, "true or false", value)
             case inspect.FloatType() | inspect.IntType():
                 return self.number(wanted, value, path, form)
             case inspect.StrType() | inspect.CustomType():
@@ -217,9 +251,21 @@ def _meaning(field: inspect.Field) -> str:
 
 
 def _backend_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not NAME.fullmatch(name):
         raise ValueError('a backend\'s name begins with a letter or digit and goes on with these, ".", "_" and "-"')
     return name
+
+
+def _client_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError('a key\'s name begins with a letter or digit and goes on with these, ".", "_" and "-"')
+    return name
+
+
+def _client_key(text: str) -> Reference:
+    if text.startswith("sha256:") and not re.fullmatch("sha256:[0-9a-f]{64}", text):
+        raise ValueError('"sha256:" takes the 64 hexadecimal digits that "penstock key new" prints')
+    return Reference.parse(text)
 
 
 def _route_name(name: str) -> str:

@@ -14,13 +14,14 @@ from penstock.config.faults import quoted
 _SECONDS = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 _BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 
-_DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for unit in _SECONDS))
-_SIZE = re.compile(rf"(?P<number>[0-9]{{1,18}})(?P<unit>{'|'.join(_BYTES)})")
+#: Matches the empty text too, which is no duration.
+DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for unit in _SECONDS))
+SIZE = re.compile(rf"(?P<number>[0-9]{{1,18}})(?P<unit>{'|'.join(_BYTES)})")
 
 
 def parse_duration(text: str) -> float:
     """``"1h30m"`` -> 5400.0 seconds.  Raises ValueError with a sentence for people."""
-    match = _DURATION.fullmatch(text)
+    match = DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f'{quoted(text)} is no duration; write "250ms", "90s", "5m", "1h30m" or a number of seconds')
     parts = match.groupdict(default="0")
@@ -42,7 +43,7 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(text: str) -> int:
     """``"64KiB"`` -> 65536 bytes.  Raises ValueError with a sentence for people."""
-    match = _SIZE.fullmatch(text)
+    match = SIZE.fullmatch(text)
     if match is None:
         # KB means 1000 to some and 1024 to others.
         meant = re.fullmatch(r"([0-9]+) ?([kKmMgG])i?[bB]?", text)

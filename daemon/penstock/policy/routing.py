@@ -25,6 +25,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     timeouts: Timeouts
     route: str  #: the name of the route, as the file has it
+    spelled_out: bool = False  #: whether the file names the model, or the client does
+
+    @property
+    def label(self) -> str:
+        """A name out of a bounded set: what a client can say is not in it."""
+        return str(self) if self.spelled_out else self.backend
 
     def __str__(self) -> str:
         return f"{self.backend}/{self.model}"
@@ -74,7 +80,15 @@ class Router:
             parsed = parse_target(text)
             backend = self._config.backends[parsed.backend]
             timeouts = effective(self._config.timeouts, backend.timeouts, route.timeouts)
-            targets.append(Target(backend=parsed.backend, model=parsed.model or "", timeouts=timeouts, route=name))
+            targets.append(
+                Target(
+                    backend=parsed.backend,
+                    model=parsed.model or "",
+                    timeouts=timeouts,
+                    route=name,
+                    spelled_out=parsed.model is not None,
+                )
+            )
         return targets
 
     def near(self, model: str, catalogue: Mapping[str, Collection[str]]) -> list[str]:

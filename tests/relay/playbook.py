@@ -125,6 +125,7 @@ class Conversation:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.asked = b""
 
     async def request(self) -> bytes:
         """The whole request."""
@@ -217,7 +218,7 @@ class Play:
     async def backend(self, number: int = 0) -> Conversation:
         """The next connection to a backend, with its request read."""
         conversation = await self._connections[number].receive()
-        await conversation.request()
+        conversation.asked = await conversation.request()
         return conversation
 
     def asks(self, *, stream: bool = True, grace: float = 2.0, heartbeat: float = 5.0, **fields: object) -> FakeClient:

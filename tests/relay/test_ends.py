@@ -308,6 +308,23 @@ async def test_a_kept_connection_that_died_is_replaced_once(nursery: trio.Nurser
     play.assert_nothing_left()
 
 
+async def test_a_client_that_leaves_with_all_it_wanted_costs_no_connection(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    play = Play(nursery)
+    client = play.asks()
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role(), chunk("A"), finish(), DONE)
+    await trio.testing.wait_all_tasks_blocked()
+    assert client.finished
+    client.leave()
+    await trio.testing.wait_all_tasks_blocked()
+    await backend.ends()
+    assert (await play.outcome()).reason is Reason.COMPLETED
+    assert play.backends[0].transport.idle == 1
+
+
 async def test_translated_streams_get_the_errors_of_their_dialect(
     nursery: trio.Nursery, autojump_clock: object
 ) -> None:

@@ -41,6 +41,8 @@ BAD = [
 def run(pieces: list[bytes]) -> tuple[bytes, bool, bytes]:
     unchunker = Unchunker()
     payload = b"".join([unchunker.receive(piece) for piece in pieces])
+    if unchunker.broken is not None:
+        raise unchunker.broken
     return payload, unchunker.ended, unchunker.rest
 
 
@@ -64,6 +66,12 @@ def test_what_is_not_chunked_coding_is_told_in_any_cut(wire: bytes, what: str) -
     assert caught.value.layer == "http"
     with pytest.raises(BackendGarbled, match=what):
         run([bytes([byte]) for byte in wire])
+
+
+def test_what_came_before_it_is_payload_all_the_same() -> None:
+    unchunker = Unchunker()
+    assert unchunker.receive(b"5\r\nhello\r\n6\r\n world\r\nnot a size\r\n") == b"hello world"
+    assert unchunker.broken is not None
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.data())

@@ -1,7 +1,6 @@
 """The log: one readable line per event on stderr, or JSON; never per chunk, never a prompt or an answer.
 
-Our own lines are rendered and written here directly.  What Hypercorn and Quart say through the standard library passes
-through the same renderer.
+Where stderr leads to systemd's journal, it gets fields instead (:mod:`penstock.observe.journal`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,19 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from penstock.observe.journal import Entry, Journal
+
 COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 
-def configure(level: str, form: Literal["console", "json"]) -> None:
-    """Set up logging for the process."""
-    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else Line(colours=sys.stderr.isatty())
+def configure(level: str, form: Literal["console", "json"], journal: Journal | None = None) -> None:
+    """Set up logging for the process, to stderr or to a journal."""
+    renderer: Processor
+    if form == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = Line(colours=sys.stderr.isatty(), bare=journal is not None)
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -26,34 +32,39 @@ def configure(level: str, form: Literal["console", "json"]) -> None:
         escape_controls,
     ]
     structlog.configure(
-        processors=[*processors, renderer],
+        processors=[*processors, renderer if journal is None else Entry(renderer)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr) if journal is None else lambda *_: journal,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [Foreign()]
     root.setLevel(level.upper())
 
 
-class Line:
-    """``TIME level event key=value …``; values with spaces are quoted, a traceback follows on lines of its own."""
+class Foreign(logging.Handler):
+    """What Hypercorn and Quart say through the standard library goes the way of our own lines."""
 
-    def __init__(self, *, colours: bool) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        known = max((level for level in LEVELS if level <= record.levelno), default=logging.DEBUG)
+        logger().log(known, record.getMessage(), exc_info=record.exc_info)
+
+
+class Line:
+    """``TIME level event key=value …``; values with spaces are quoted, a traceback follows on lines of its own.
+
+    ``bare``: without time and level, for a reader who has them anyway.
+    """
+
+    def __init__(self, *, colours: bool, bare: bool = False) -> None:
         self._colours = colours
+        self._bare = bare
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
-        level = event.pop("level")
+        level, time = event.pop("level"), event.pop("timestamp")
         traceback = event.pop("exception", None)
         painted = f"\x1b[{COLOURS[level]}m{level:<7}\x1b[0m" if self._colours else f"{level:<7}"
-        line = f"{event.pop('timestamp')} {painted} {event.pop('event')}"
+        line = event.pop("event") if self._bare else f"{time} {painted} {event.pop('event')}"
         for key, value in event.items():
             text = str(value)
             line += f" {key}={text!r}" if not text or " " in text else f" {key}={text}"

@@ -5,12 +5,12 @@ Model names come from clients and are no label; what is a label comes from the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -31,7 +31,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        by_target = ("dialect", "backend")
+        by_target = ("dialect", "target")
         self._streams = Counter(
             "penstock_streams",
             "Streams that ended, by reason.",
@@ -87,14 +87,19 @@ class Metrics:
         self._target = cache(self._of_target)
         self._ends = cache(lambda reason, *target: self._streams.labels(reason.value, *target))
 
-    def watch(self, live: Live, backends: dict[str, Backend]) -> None:
-        """Read live numbers at every scrape."""
+    def watch(self, live: Live, backends: dict[str, Backend], lag: Callable[[], float]) -> None:
+        """Read live numbers at every scrape; ``lag`` tells how late the event loop was."""
         self.registry.register(LiveCollector(live, backends))
+        Gauge(
+            "penstock_loop_lag_seconds",
+            "How late the event loop woke up, at worst, in the last minute.",
+            registry=self.registry,
+        ).set_function(lag)
 
     def ended(self, outcome: Outcome) -> None:
-        backend = outcome.backend or "none"
-        target = self._target(outcome.dialect, backend)
-        self._ends(outcome.reason, outcome.dialect, backend).inc()
+        backend, label = outcome.backend or "none", outcome.label or "none"
+        target = self._target(outcome.dialect, label, backend)
+        self._ends(outcome.reason, outcome.dialect, label).inc()
         target.total.observe(outcome.total)
         if outcome.first_token is not None:
             target.first_token.observe(outcome.first_token)
@@ -107,10 +112,10 @@ class Metrics:
         target.prompt_tokens.inc(outcome.prompt_tokens or 0)
         self._gaps.add(backend, outcome)
 
-    def _of_target(self, dialect: str, backend: str) -> Target:
+    def _of_target(self, dialect: str, label: str, backend: str) -> Target:
         return Target(
-            total=self._total.labels(dialect, backend),
-            first_token=self._first_token.labels(dialect, backend),
+            total=self._total.labels(dialect, label),
+            first_token=self._first_token.labels(dialect, label),
             wait=self._wait.labels(backend),
             orphaned=self._orphaned.labels(backend),
             completion_tokens=self._tokens.labels("completion", backend),

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import httpx
 import trio
 
 from penstock.chat.events import Event, Failed
 from penstock.chat.lifecycle import Step
+from penstock.chat.request import Request
 from penstock.dialects.base import Call, Reader
-from penstock.errors import BackendGarbled, BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout
+from penstock.errors import BackendGarbled, BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout, StreamError
 from penstock.policy.admission import Ticket
+from penstock.relay.account import Account
 from penstock.relay.backends import Backend
+from penstock.relay.delivery import Delivery
 from penstock.relay.exchange import Exchange
-
-if TYPE_CHECKING:
-    from penstock.relay.stream import Stream
+from penstock.relay.farewell import farewell
 
 #: How much of an error answer is read, and for how long.
 LARGEST_REFUSAL = 65536
@@ -38,18 +39,33 @@ T = TypeVar("T")
 class Attempt:
     """``run`` returns when the client has got a complete answer, and raises a StreamError otherwise.
 
-    When it is over the connection is closed or back in the idle list, and the slot is free; ``closed_at`` says when.
+    ``completed`` is called in between, when the client has accepted all but the end of the body.  When it is over the
+    connection is closed or back in the idle list, and the slot is free; ``closed_at`` says when, and ``failed_at`` when
+    that was decided.
     """
 
-    def __init__(self, stream: Stream, backend: Backend, call: Call, enter: Callable[[Step], None]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        backend: Backend,
+        call: Call,
+        *,
+        account: Account,
+        delivery: Delivery,
+        completed: Callable[[], None],
+    ) -> None:
+        self.failed_at: float | None = None
         self.closed_at: float | None = None
-        self._stream = stream
+        self._request = request
         self._backend = backend
-        self._enter = enter
-        self._clocks = stream.clocks
-        self._delivery = stream.delivery
+        self._call = call
+        self._account = account
+        self._clocks = account.clocks
+        self._delivery = delivery
+        self._completed = completed
         self._exchange: Exchange | None = None
-        self._request = backend.transport.request(call.method, call.path, call.body)
+        #: whether the backend may be at work for this request
+        self._asked = False
 
     async def run(self) -> None:
         gate = self._backend.gate
@@ -60,16 +76,21 @@ class Attempt:
                 woken = trio.Event()
                 ticket.on_grant = woken.set
                 await self._beating(woken.wait)
-            self._enter(Step.SLOT)
+            self._account.enter(Step.SLOT)
             try:
                 accepted = await self._converse()
                 if accepted:
                     await self._finish()
                     await self._settle()
+            except StreamError:
+                self.failed_at = trio.current_time()
+                raise
             finally:
                 if self._exchange is not None:
                     self._exchange.close()
                 self.closed_at = trio.current_time()
+                if self._call.farewell is not None and self._asked and self._account.life.finish is None:
+                    await farewell(self._backend, self._call.farewell)
         finally:
             gate.leave(ticket)
         if not accepted:
@@ -79,13 +100,23 @@ class Attempt:
 
     async def _finish(self) -> None:
         # From here on the client may leave: it has all of the answer.
-        self._stream.completed()
+        self._completed()
         await self._delivery.client.finish(self._clocks.timeouts.write)
 
     async def _converse(self) -> bool:
-        """Connect, send, wait, pump; returns whether the client has accepted all of the answer."""
-        exchange = await self._connect(fresh=False)
-        self._enter(Step.CONNECTED)
+        """Ask, pump, end; returns whether the client has accepted all of the answer."""
+        exchange, reader = await self._open()
+        await self._pump(exchange, reader)
+        if not reader.complete:
+            raise BackendTruncated("the backend ended its answer without a terminal marker")
+        return await self._delivery.put_last(self._delivery.writer.end(self._account.timing()))
+
+    async def _open(self) -> tuple[Exchange, Reader]:
+        """Connect, send the request, wait for the answer's head; the reader for its body."""
+        call = self._call
+        request = self._backend.transport.request(call.method, call.path, call.body, call.headers)
+        exchange = await self._connect(request, fresh=False)
+        self._account.enter(Step.CONNECTED)
         try:
             response = await self._ask(exchange)
         except ConnectFailed:
@@ -93,27 +124,24 @@ class Attempt:
             if not exchange.reused or exchange.answered:
                 raise
             exchange.close()
-            exchange = await self._connect(fresh=True)
+            exchange = await self._connect(request, fresh=True)
             response = await self._ask(exchange)
-        if response.status_code != 200:
+        if not response.is_success:
             raise await self._refusal(exchange, response)
-        self._enter(Step.HEAD)
+        self._delivery.status = response.status_code
+        self._account.enter(Step.HEAD)
         content_type = response.headers.get("content-type", "")
-        reader = self._backend.south.reader(self._stream.request, content_type, self._backend.limits)
-        await self._pump(exchange, reader)
-        if not reader.complete:
-            raise BackendTruncated("the backend ended its answer without a terminal marker")
-        return await self._delivery.put_last(self._delivery.writer.end(self._stream.timing()))
+        return exchange, self._backend.south.reader(self._request, content_type, self._backend.limits)
 
-    async def _connect(self, *, fresh: bool) -> Exchange:
+    async def _connect(self, request: httpx.Request, *, fresh: bool) -> Exchange:
         """A kept connection, or a new one; only a new one where a kept one turned out to be dead."""
         transport = self._backend.transport
-        if not fresh and (kept := transport.reuse(self._request)) is not None:
+        if not fresh and (kept := transport.reuse(request)) is not None:
             self._exchange = kept
             return kept
         budget = self._clocks.timeouts.connect
         with trio.move_on_after(budget):
-            self._exchange = await transport.connect(self._request)
+            self._exchange = await transport.connect(request)
             return self._exchange
         host, port = transport.base.host, transport.base.port
         raise ConnectTimeout(f"no connection to {host}:{port} within the connect budget of {budget:g} s")
@@ -121,10 +149,12 @@ class Attempt:
     async def _ask(self, exchange: Exchange) -> httpx.Response:
         if not exchange.send_now():
             await self._beating(exchange.send)
+        self._asked = True
         return await self._beating(exchange.head)
 
     async def _refusal(self, exchange: Exchange, response: httpx.Response) -> BackendRefused:
         """Read what the backend says instead of an answer."""
+        self._asked = False
         body = bytearray()
         with trio.move_on_after(REFUSAL_TIME):
             try:
@@ -133,11 +163,16 @@ class Attempt:
             except BackendTruncated:
                 # the status says enough
                 pass
-        return self._backend.south.refusal(response.status_code, bytes(body))
+        refused = self._backend.south.refusal(response.status_code, bytes(body))
+        wait = response.headers.get("retry-after", "")
+        if wait.isdecimal() and len(wait) < 6:
+            # in seconds; what is a date says no more than our own guess (RFC 9110 10.2.3)
+            refused.retry_after = float(wait)
+        return refused
 
     async def _pump(self, exchange: Exchange, reader: Reader) -> None:
-        stream, clocks, delivery = self._stream, self._clocks, self._delivery
-        life, client, writer = stream.life, delivery.client, delivery.writer
+        account, clocks, delivery = self._account, self._clocks, self._delivery
+        life, client, writer = account.life, delivery.client, delivery.writer
         # What comes before the first content is held back: until then another target may take over.
         held: list[Event] = []
         while not reader.done:
@@ -150,21 +185,24 @@ class Attempt:
                             return
                         raise
                     now = trio.current_time()
-                    stream.bytes_in += len(data)
+                    account.bytes_in += len(data)
                     phase, advanced, tokens = life.phase, life.advanced, life.tokens
                     events = life.follow(reader.receive(data) if data else reader.end())
                     clocks.heard(now)
                     if life.advanced != advanced:
                         clocks.progressed(now)
                         if life.tokens != tokens:
-                            self._tokens_at(now)
+                            account.tokens_at(now)
                     if life.phase is not phase:
-                        stream.entered(phase)
+                        account.entered(phase)
                         scope.deadline = clocks.due()
                     if not (life.tokens or life.finish):
                         held += events
-                    elif out := writer.write([*held, *events] if held else events):
+                        out = b""
+                    else:
+                        out = writer.write([*held, *events] if held else events)
                         held.clear()
+                    if out:
                         if not await delivery.put(out):
                             # The deadline must not cut a frame in two, nor count against the backend.
                             scope.deadline = inf
@@ -181,14 +219,6 @@ class Attempt:
                 if clocks.lingered(trio.current_time()):
                     return
                 await self._on_due()
-
-    def _tokens_at(self, now: float) -> None:
-        stream = self._stream
-        if stream.first_token_at is None:
-            stream.first_token_at = now
-        elif stream.last_token_at is not None:
-            stream.gaps.note(now - stream.last_token_at)
-        stream.last_token_at = now
 
     async def _beating(self, wait: Callable[[], Awaitable[T]]) -> T:
         """Wait for something that may be cancelled and waited for again, under the clocks."""
@@ -213,7 +243,8 @@ class Attempt:
         exchange = self._exchange
         if exchange is None or exchange.ended:
             return
-        with trio.move_on_after(SETTLE):
+        # A client that leaves as soon as it has all is no reason to drop a good connection.
+        with trio.move_on_after(SETTLE, shield=True):
             try:
                 while await exchange.receive():
                     pass

@@ -50,19 +50,21 @@ class Delivery:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        #: of a good answer
+        self.status = 200
         self.committed = False
         self.bytes_out = 0
         self.heartbeats = 0
 
     async def commit(self, length: int | None = None) -> None:
-        """Decide on status 200."""
+        """Decide on the status of a good answer."""
         self.committed = True
         headers = [("Content-Type", self.writer.content_type), *self.marks]
         if self.writer.streaming:
             headers += STREAM_HEADERS
         if length is not None:
             headers.append(("Content-Length", str(length)))
-        await self.client.start(200, headers)
+        await self.client.start(self.status, headers)
 
     async def put(self, data: bytes) -> bool:
         """Hand over bytes, after the status; False when they have to wait."""

@@ -116,6 +116,8 @@ class Exchange(httpx.AsyncByteStream):
         self.ended = self._length == 0 or event.status_code in (204, 304)
         self._keep = not close and (self._unchunker is not None or self._length is not None)
         self._early = self._h11.trailing_data[0]
+        # It has done its part, and a stream may stay open for long.
+        del self._h11
         return httpx.Response(event.status_code, headers=list(event.headers), stream=self)
 
     async def receive(self) -> bytes:
@@ -124,6 +126,8 @@ class Exchange(httpx.AsyncByteStream):
         Raises BackendTruncated when the connection ended first, BackendGarbled for a body that is not HTTP.
         """
         while not self.ended:
+            if self._unchunker is not None and self._unchunker.broken is not None:
+                raise self._unchunker.broken
             if self._early:
                 data, self._early = self._early, b""
             else:

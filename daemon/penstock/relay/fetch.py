@@ -20,7 +20,7 @@ async def fetch(backend: Backend, call: Call, *, budget: float = BUDGET) -> byte
     """
     transport = backend.transport
     with trio.move_on_after(budget):
-        request = transport.request(call.method, call.path, call.body)
+        request = transport.request(call.method, call.path, call.body, call.headers)
         exchange = transport.reuse(request) or await transport.connect(request)
         try:
             await exchange.send()

@@ -37,6 +37,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     model: str  #: as the client said it
     backend: str | None  #: None: no target was ever chosen
     target: str | None  #: "backend/model"
+    label: str | None  #: the target by a name that only the configuration can choose
     route: str | None
     streamed: bool
     reason: Reason

@@ -12,22 +12,25 @@ from collections.abc import Callable, Sequence
 import msgspec
 import trio
 
-from penstock.chat.lifecycle import Life, Phase, Step
+from penstock.chat.lifecycle import Phase, Step
 from penstock.chat.reasons import Reason
 from penstock.chat.request import Request
-from penstock.dialects.base import Call, Identity, Northbound, Timing
+from penstock.dialects.base import Call, Identity, Northbound, Writer
 from penstock.errors import ClientError, DeadlineSpent, Ended, PenstockError, StreamError
 from penstock.policy.retry import may_try_next
 from penstock.policy.routing import Target
+from penstock.relay.account import Account
 from penstock.relay.attempt import Attempt
 from penstock.relay.backends import Backend
 from penstock.relay.clocks import Clocks
 from penstock.relay.delivery import Client, Delivery
 from penstock.relay.live import Live
-from penstock.relay.outcome import Gaps, Outcome
+from penstock.relay.outcome import Outcome
 
-#: Phases in which the client has got content.
-SENT = frozenset({Phase.STREAMING, Phase.FINISHING})
+#: Characters of a header that tells of the stream; clients give up at 8 to 16 KiB for all headers together.
+LONGEST_MARK = 1000
+#: Whoever is told that his stream is ended has this long to take it: a stalled reader gets no second write budget.
+LAST_WORDS = 1.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +57,7 @@ class Stream:
         self,
         *,
         identity: Identity,
+        key: str | None = None,
         request: Request,
         north: Northbound,
         plans: Sequence[Plan],
@@ -65,19 +69,13 @@ class Stream:
         bug: Callable[[str, Exception], None],
     ) -> None:
         self.id = identity.stream
+        self.key = key
         self.request = request
         self.plan: Plan | None = None
-        self.life = Life()
-        self.started = trio.current_time()
-        self.gaps = Gaps()
-        self.bytes_in = 0
-        self.first_token_at: float | None = None
-        self.last_token_at: float | None = None
         self._identity = identity
         self._north = north
         self._plans = plans
         self._live = live
-        self._pace = pace
         self._report = report
         self._failed = failed
         self._bug = bug
@@ -90,23 +88,32 @@ class Stream:
         self._gone_at: float | None = None
         self._closed_at: float | None = None
         self._attempts = 0
+        self._passthrough: bool | None = None  #: of the writer; None: there is none yet
         self._dropped: tuple[str, ...] = ()
-        self._phases: dict[Phase, float] = {}
-        self._phase_since = self.started
-        self.delivery = Delivery(client)
-        self.clocks = Clocks(
-            self.started, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts
-        )
+        now = trio.current_time()
+        self._clocks = Clocks(now, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts)
+        self._account = Account(self._clocks, now)
+        self._delivery = Delivery(client)
 
     @property
     def phase(self) -> Phase:
-        return self.life.phase
+        return self._account.life.phase
+
+    @property
+    def writer(self) -> Writer:
+        """Of the answer, as far as it has come."""
+        return self._delivery.writer
+
+    @property
+    def bytes_out(self) -> int:
+        """What the client has been given."""
+        return self._delivery.bytes_out
 
     def end(self, reason: Reason, message: str) -> None:
         """End the stream from outside; the client is told in-band.  The first reason stays."""
         if self._reason is None and self._ending is None:
             self._ending = Ended(message, reason.value)
-            self._ended_now()
+            self._decided()
             self._work.cancel(reason=reason.value)
 
     async def run(self) -> Reason:
@@ -122,14 +129,14 @@ class Stream:
         finally:
             # only somebody outside of the stream can have cancelled what was not settled here
             self._settle(Reason.SHUTDOWN, "the daemon stopped at once")
-            self._enter(Step.END)
+            self._account.enter(Step.END)
             self._live.remove(self)
             self._report(self._outcome())
         assert self._reason is not None
         return self._reason
 
     async def _watch(self, nursery_scope: trio.CancelScope) -> None:
-        await self.delivery.client.gone()
+        await self._delivery.client.gone()
         self._gone_at = trio.current_time()
         self._settle(Reason.CLIENT_GONE, None)
         nursery_scope.cancel(reason=Reason.CLIENT_GONE.value)
@@ -145,7 +152,8 @@ class Stream:
             self._bug(self.id, error)
             return PenstockError(f"a bug in penstock ended this stream; its log has the details under stream {self.id}")
         if self._work.cancelled_caught:
-            total = self.clocks.timeouts.total
+            self._decided(self._work.deadline)
+            total = self._clocks.timeouts.total
             return self._ending or DeadlineSpent(f"the stream took longer than its total budget of {total:g} s")
         return None
 
@@ -153,15 +161,22 @@ class Stream:
         """Try the targets in order until one answers."""
         for number, plan in enumerate(self._plans, start=1):
             self._begin(plan)
-            attempt = Attempt(self, plan.backend, plan.call, self._enter)
+            attempt = Attempt(
+                self.request,
+                plan.backend,
+                plan.call,
+                account=self._account,
+                delivery=self._delivery,
+                completed=self._completed,
+            )
             try:
                 await attempt.run()
             except StreamError as error:
-                if number == len(self._plans) or not may_try_next(error, content_sent=self.life.phase in SENT):
+                if number == len(self._plans) or not may_try_next(error, content_sent=self._account.content_sent):
+                    self._decided(attempt.failed_at)
                     raise
                 self._failed(plan, Reason(error.code), error.message)
-                self._enter(Step.RETRY)
-                self.life = Life()
+                self._account.start_over()
             else:
                 return
             finally:
@@ -171,12 +186,14 @@ class Stream:
         self.plan = plan
         self._attempts += 1
         timeouts = plan.target.timeouts
-        self._work.deadline = self.started + timeouts.total
-        self.clocks.enter(Phase.QUEUED, trio.current_time(), timeouts)
-        delivery = self.delivery
-        delivery.writer = self._north.writer(
-            self.request, self._identity, passthrough=plan.backend.south.name == self.request.dialect
-        )
+        self._work.deadline = self._account.started + timeouts.total
+        self._clocks.enter(Phase.QUEUED, trio.current_time(), timeouts)
+        delivery = self._delivery
+        passthrough = plan.backend.south.name == self.request.dialect
+        if passthrough is not self._passthrough:
+            # else the last attempt's goes on, as a heartbeat may have opened the answer already
+            self._passthrough = passthrough
+            delivery.writer = self._north.writer(self.request, self._identity, passthrough=passthrough)
         self._dropped = plan.call.dropped
         delivery.marks = [("x-penstock-stream", self.id), ("x-penstock-target", header_text(str(plan.target)))]
         if plan.call.dropped:
@@ -186,16 +203,19 @@ class Stream:
         """Tell the client why its stream ended."""
         reason = Reason(error.code) if isinstance(error, StreamError) else Reason.INTERNAL
         self._settle(reason, error.message)
-        client = self.delivery.client
+        client = self._delivery.client
         if isinstance(error, ClientError):
             client.cut()
             return
+        write = self._clocks.timeouts.write
+        if self._work.cancel_called:
+            write = min(write, LAST_WORDS)
         try:
-            await self.delivery.fail(error, self._north.error(error), self.clocks.timeouts.write)
+            await self._delivery.fail(error, self._north.error(error), write)
         except ClientError:
             client.cut()
 
-    def completed(self) -> None:
+    def _completed(self) -> None:
         """The client has accepted the whole answer, but for the end of the body."""
         self._settle(Reason.COMPLETED, None)
 
@@ -204,44 +224,18 @@ class Stream:
         if self._reason is None:
             self._reason = reason
             self._message = message
-            self._ended_now()
+            self._decided()
 
-    def _ended_now(self) -> None:
+    def _decided(self, at: float | None = None) -> None:
+        """The stream ends, and since when (None: since now): what the teardown is counted from."""
         if self._ended_at is None:
-            self._ended_at = trio.current_time()
-            self._ended_in = self.life.phase
-
-    def _enter(self, step: Step) -> None:
-        """Take a step of the life cycle, with the accounts that go with it."""
-        before = self.life.phase
-        self.life.step(step)
-        self.entered(before)
-
-    def entered(self, before: Phase) -> None:
-        """The phase has changed from this one: start its clock, add up the time of the last."""
-        now = trio.current_time()
-        self._phases[before] = self._phases.get(before, 0.0) + now - self._phase_since
-        self._phase_since = now
-        self.clocks.enter(self.life.phase, now)
-
-    def timing(self) -> Timing:
-        """The durations for a dialect that tells them."""
-        now = trio.current_time()
-        first = self.first_token_at or now
-        waited = sum(self._phases.get(phase, 0.0) for phase in (Phase.QUEUED, Phase.CONNECTING))
-        return Timing(
-            total_ns=nanoseconds(now - self.started),
-            load_ns=nanoseconds(waited),
-            prompt_ns=nanoseconds(first - self.started - waited),
-            completion_ns=nanoseconds(now - first),
-        )
+            self._ended_at = trio.current_time() if at is None else at
+            self._ended_in = self.phase
 
     def _outcome(self) -> Outcome:
-        now = trio.current_time()
-        usage = self.life.usage
-        tokens = usage.completion_tokens if usage is not None and usage.completion_tokens else self.life.tokens
-        first, last = self.first_token_at, self.last_token_at
-        speed = (tokens - 1) / (last - first) if first is not None and last is not None and last > first else None
+        account = self._account
+        generates = self.request.operation.generates
+        usage, first = account.life.usage, account.first_token_at
         reason = self._reason or Reason.INTERNAL
         closed, ended, gone = self._closed_at, self._ended_at, self._gone_at
         if reason is Reason.COMPLETED:
@@ -250,36 +244,34 @@ class Stream:
             stream=self.id,
             dialect=self.request.dialect,
             operation=self.request.operation.value,
-            key=None,
+            key=self.key,
             model=self.request.model,
             backend=self.plan.backend.name if self.plan else None,
             target=str(self.plan.target) if self.plan else None,
+            label=self.plan.target.label if self.plan else None,
             route=self.plan.target.route if self.plan else None,
             streamed=self.request.stream,
             reason=reason,
             phase=self._ended_in,
             message=self._message,
             attempts=self._attempts,
-            phases=self._phases,
-            total=now - self.started,
-            first_token=None if first is None else first - self.started,
-            tokens=tokens,
+            phases=account.phases,
+            total=trio.current_time() - account.started,
+            first_token=None if first is None else first - account.started,
+            tokens=account.tokens if generates else 0,
             prompt_tokens=usage.prompt_tokens if usage is not None else None,
-            tokens_per_second=speed,
-            bytes_in=self.bytes_in,
-            bytes_out=self.delivery.bytes_out,
-            heartbeats=self.delivery.heartbeats,
+            tokens_per_second=account.tokens_per_second if generates else None,
+            bytes_in=account.bytes_in,
+            bytes_out=self._delivery.bytes_out,
+            heartbeats=self._delivery.heartbeats,
             dropped=self._dropped,
             teardown=None if closed is None or ended is None else max(0.0, closed - ended),
             orphaned=closed - gone if closed is not None and gone is not None and gone <= closed else None,
-            gaps=self.gaps,
+            gaps=account.gaps,
         )
 
 
-def nanoseconds(seconds: float) -> int:
-    return max(0, round(seconds * 1e9))
-
-
 def header_text(text: str) -> str:
-    """Text that may stand in a header: what a client or a backend wrote cannot add a line to it."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)
+    """Text that may stand in a header: what a client or a backend wrote adds no line to it and fills no parser."""
+    shown = text if len(text) <= LONGEST_MARK else text[: LONGEST_MARK - 3] + "..."
+    return "".join(c if " " <= c <= "~" else "?" for c in shown)

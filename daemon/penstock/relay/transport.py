@@ -8,7 +8,7 @@ looked at before it is used again.  No redirects, no environment proxies, no coo
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 import trio
@@ -20,6 +20,11 @@ from penstock.relay.link import Link, LinkBroken, SocketLink, StreamLink, connec
 
 USER_AGENT = f"penstock/{penstock.__version__}"
 
+Headers = Sequence[tuple[str, str]]
+
+#: Ready URLs that are kept: a dialect has a handful, and a client may say more.
+MOST_URLS = 64
+
 #: How a connection is made; tests put memory streams here.
 Dial = Callable[[], Awaitable[Link]]
 
@@ -27,7 +32,7 @@ Dial = Callable[[], Awaitable[Link]]
 class Transport(httpx.AsyncBaseTransport):
     """All connections to one backend.  ``idle`` of them at most are kept between streams."""
 
-    def __init__(self, base: str, *, api_key: str | None = None, idle: int = 4, dial: Dial | None = None) -> None:
+    def __init__(self, base: str, *, headers: Headers = (), idle: int = 4, dial: Dial | None = None) -> None:
         self.base = httpx.URL(base.rstrip("/"))
         self._idle_limit = idle
         self._idle: list[Link] = []
@@ -39,9 +44,8 @@ class Transport(httpx.AsyncBaseTransport):
             # what comes compressed cannot be split into tokens as it arrives
             ("Accept-Encoding", "identity"),
             ("User-Agent", USER_AGENT),
+            *headers,
         ]
-        if api_key:
-            self._headers.append(("Authorization", f"Bearer {api_key}"))
         self._tls = ssl.create_default_context() if self.base.scheme == "https" else None
         self._dial = dial or self._dial_network
 
@@ -55,12 +59,19 @@ class Transport(httpx.AsyncBaseTransport):
         """Connections that belong to a stream."""
         return self._open
 
-    def request(self, method: str, path: str, content: bytes = b"") -> httpx.Request:
-        """A request to a path below the base.  Paths come from a fixed table, never from a client."""
+    def request(self, method: str, path: str, content: bytes = b"", headers: Headers = ()) -> httpx.Request:
+        """A request to a path below the base.
+
+        ``headers`` are of this request alone and replace those of the same name.
+        """
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = httpx.URL(f"{self.base}{path}")
-        return httpx.Request(method, url, headers=self._headers, content=content)
+            url = httpx.URL(f"{self.base}{path}")
+            if len(self._urls) < MOST_URLS:
+                self._urls[path] = url
+        sent = httpx.Headers(self._headers)
+        sent.update(headers)
+        return httpx.Request(method, url, headers=sent, content=content)
 
     def reuse(self, request: httpx.Request) -> Exchange | None:
         """A kept connection for this request, the request not yet written; None where there is none."""

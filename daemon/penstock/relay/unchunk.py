@@ -14,11 +14,15 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class Unchunker:
-    """Bytes of a chunked body in, payload out.  ``ended`` turns true with the last chunk; ``rest`` is what followed."""
+    """Bytes of a chunked body in, payload out.  ``ended`` turns true with the last chunk; ``rest`` is what followed.
 
-    __slots__ = ("_buffer", "_left", "_trailer_bytes", "_trailers", "ended", "rest")
+    ``broken`` is the error when the body is no chunked coding: to be raised once the payload before it is delivered.
+    """
+
+    __slots__ = ("_buffer", "_left", "_trailer_bytes", "_trailers", "broken", "ended", "rest")
 
     def __init__(self) -> None:
+        self.broken: BackendGarbled | None = None
         self.ended = False
         self.rest = b""
         #: an incomplete size line
@@ -29,11 +33,19 @@ class Unchunker:
         self._trailer_bytes = 0
 
     def receive(self, data: bytes) -> bytes:
-        """The payload in these bytes.  Raises BackendGarbled (layer "http")."""
+        """The payload in these bytes."""
+        pieces: list[bytes] = []
+        try:
+            self._unchunk(data, pieces)
+        except BackendGarbled as error:
+            self.broken = self.broken or error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _unchunk(self, data: bytes, pieces: list[bytes]) -> None:
+        """Collect the payload.  Raises BackendGarbled (layer "http")."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        pieces: list[bytes] = []
         at = 0
         size = len(data)
         left = self._left
@@ -57,7 +69,7 @@ class Unchunker:
                     if left > 2:
                         pieces.append(data[at : end - 2])
                     if (left == 1 and data[at] != 10) or (left >= 2 and data[end - 2 : end] != b"\r\n"):
-                        raise BackendGarbled("a chunk does not end where its size says", "http")
+                        raise garbled("a chunk does not end where its size says")
                     at = end
                     left = 0
                     continue
@@ -69,14 +81,14 @@ class Unchunker:
                 if at < size:
                     # only the CR of the chunk's line end is here
                     if data[at] != 13:
-                        raise BackendGarbled("a chunk does not end where its size says", "http")
+                        raise garbled("a chunk does not end where its size says")
                     left -= 1
                     at += 1
                 continue
             line_end = data.find(b"\r\n", at, at + LONGEST_SIZE_LINE)
             if line_end < 0:
                 if size - at >= LONGEST_SIZE_LINE:
-                    raise BackendGarbled("a chunk size line has no end", "http")
+                    raise garbled("a chunk size line has no end")
                 self._buffer = data[at:]
                 break
             left = _size_of(data[at:line_end])
@@ -88,7 +100,6 @@ class Unchunker:
         self._left = left
         if self.ended:
             self.rest = data[at:]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _skip_trailers(self, data: bytes, at: int) -> int:
         """Past the trailer section, which is dropped (RFC 9110 6.5: trailers never merge into headers)."""
@@ -97,7 +108,7 @@ class Unchunker:
             return at + 2
         end = data.find(b"\r\n", at)
         if self._trailer_bytes + (end if end >= 0 else len(data)) - at > LARGEST_TRAILERS:
-            raise BackendGarbled("the trailers of a chunked body have no end", "http")
+            raise garbled("the trailers of a chunked body have no end")
         if end >= 0:
             self._trailer_bytes += end + 2 - at
             return end + 2
@@ -114,8 +125,12 @@ def _size_of(line: bytes) -> int:
     digits = line.partition(b";")[0].rstrip(b" \t")
     # int() would also take "+5", "5_0" and " 5", each of which some parser reads as something else.
     if not digits or len(digits) > 15 or not _HEX.issuperset(digits):
-        raise BackendGarbled(f"not a chunk size: {line[:40]!r}", "http")
+        raise garbled(f"not a chunk size: {line[:40]!r}")
     size = int(digits, 16)
     if len(_SIZES) < _MOST_SIZES:
         _SIZES[line + b"\r"] = size
     return size
+
+
+def garbled(what: str) -> BackendGarbled:
+    return BackendGarbled(f"the backend's answer is not HTTP/1.1: {what}", "http")

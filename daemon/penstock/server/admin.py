@@ -7,6 +7,7 @@ import trio
 from quart import Blueprint, Response, current_app
 
 import penstock
+from penstock.server.guarding import holder
 from penstock.server.state import KEY, State
 
 routes = Blueprint("admin", __name__)
@@ -14,11 +15,18 @@ routes = Blueprint("admin", __name__)
 
 @routes.get("/health")
 async def health() -> Response:
-    """200 while requests are taken, 503 while the daemon drains; per backend its slots, queue and rest."""
+    """200 while requests are taken, 503 while the daemon drains; an owner also gets :func:`details`."""
     state: State = current_app.config[KEY]
+    body: dict[str, object] = {"status": "draining" if state.draining else "ok"}
+    if holder().admin:
+        body |= details(state)
+    return Response(msgspec.json.encode(body), status=503 if state.draining else 200, content_type="application/json")
+
+
+def details(state: State) -> dict[str, object]:
+    """Streams by phase; of each backend its slots, queue, connections and rest."""
     now = trio.current_time()
-    body = {
-        "status": "draining" if state.draining else "ok",
+    return {
         "version": penstock.__version__,
         "streams": {phase.value: number for phase, number in state.live.by_phase().items()},
         "backends": {
@@ -33,7 +41,6 @@ async def health() -> Response:
             for name, backend in state.backends.items()
         },
     }
-    return Response(msgspec.json.encode(body), status=503 if state.draining else 200, content_type="application/json")
 
 
 @routes.get("/metrics")

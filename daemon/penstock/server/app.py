@@ -6,17 +6,48 @@ import logging
 
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.logging import Logger
-from quart import Quart, Response, request
+from quart import Quart, Response, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 
 from penstock.dialects.base import Northbound
 from penstock.dialects.registry import NORTHBOUND
-from penstock.errors import MethodNotAllowed, PenstockError, UnknownPath
+from penstock.errors import PenstockError, RequestError, Unauthorized, UnknownPath
 from penstock.relay.delivery import error_headers
-from penstock.server import admin, ollama, openai
+from penstock.server import (
+    admin,
+    anthropic,
+    embeddings,
+    guarding,
+    koboldcpp,
+    lmstudio,
+    ollama,
+    opaque,
+    openai,
+    typed_events,
+)
 from penstock.server.asgi import LIMITS_KEY, REFUSAL_KEY, HTTPConnection
+from penstock.server.methods import not_so
 from penstock.server.state import KEY, State
+
+#: Whose paths begin so; the first that fits.
+_DIALECTS = (
+    ("/api/chat/stream", "typed_events"),
+    ("/api/v1/", "koboldcpp"),
+    ("/api/extra/", "koboldcpp"),
+    ("/api/v0/", "openai"),
+    ("/api/", "ollama"),
+    ("/v1/messages", "anthropic"),
+    ("/messages", "anthropic"),
+)
+
+
+class ModelName(PathConverter):
+    """The rest of a path, all of it: llama.cpp names a model by its file, which may begin with a slash."""
+
+    regex = ".+?"
+    part_isolating = False
 
 
 def create_app(state: State) -> QuartTrio:
@@ -32,47 +63,75 @@ def create_app(state: State) -> QuartTrio:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for blueprint in (openai.routes, ollama.routes, admin.routes):
-        app.register_blueprint(blueprint)
+    app.url_map.converters["model"] = ModelName
+    for module in (openai, anthropic, ollama, embeddings, koboldcpp, typed_events, lmstudio, opaque, admin):
+        app.register_blueprint(module.routes)
+    _guard(app, state)
     _handle_errors(app, state)
     return app
 
 
-def _handle_errors(app: Quart, state: State) -> None:
+def _guard(app: Quart, state: State) -> None:
     @app.before_request
-    async def refuse() -> None:
+    async def before_request() -> Response | None:
         refusal = request.scope["state"].get(REFUSAL_KEY)
         if refusal is not None:
             raise refusal
+        if request.method == "OPTIONS":
+            headers = guarding.preflight(state.guard, request.scope)
+            if headers is not None:
+                return Response(b"", status=204, headers=headers)
+        guarding.authorize(request.endpoint)
+        return None
 
+    @app.before_websocket
+    async def before_websocket() -> Response | None:
+        scope = websocket.scope
+        try:
+            guarding.admit(state.guard, state.keys, guarding.look(scope), scope)
+            guarding.authorize(websocket.endpoint)
+            if websocket.routing_exception is not None:
+                raise UnknownPath(f"no WebSocket is at {websocket.path}")
+        except RequestError as error:
+            state.observer.refused("WebSocket", websocket.path, error)
+            return error_response(error, websocket.path)
+        return None
+
+
+def _handle_errors(app: Quart, state: State) -> None:
     @app.errorhandler(PenstockError)
     async def ours(error: PenstockError) -> Response:
         state.observer.refused(request.method, request.path, error)
-        return error_response(error)
+        return error_response(error, request.path)
 
     @app.errorhandler(HTTPException)
     async def routing(error: HTTPException) -> Response:
         if error.code == 405:
-            return await ours(MethodNotAllowed(f"{request.method} is not how {request.path} is asked"))
-        return await ours(UnknownPath(f"nothing is at {request.path}; the paths are in penstock's docs/dialects.md"))
+            return await ours(not_so())
+        return await ours(UnknownPath(f"nothing is at {request.path}; the paths are in penstock's docs/endpoints.md"))
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         state.observer.bug(f"{request.method} {request.path}", error)
-        return error_response(PenstockError("a bug in penstock; its log has the details"))
+        return error_response(PenstockError("a bug in penstock; its log has the details"), request.path)
 
 
-def error_response(error: PenstockError) -> Response:
-    """The error in the caller's dialect."""
-    response = Response(north_of(request.path).error(error), status=error.status)
+def error_response(error: PenstockError, path: str) -> Response:
+    """The error in the dialect of whoever asks for this path."""
+    response = Response(north_of(path).error(error), status=error.status)
     for name, value in error_headers(error):
         response.headers[name] = value
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
 def north_of(path: str) -> Northbound:
     """The language of whoever asks for this path."""
-    return NORTHBOUND["ollama" if path.startswith("/api/") else "openai"]
+    for prefix, dialect in _DIALECTS:
+        if path.startswith(prefix):
+            return NORTHBOUND[dialect]
+    return NORTHBOUND["openai"]
 
 
 class HypercornLogger(Logger):

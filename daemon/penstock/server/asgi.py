@@ -15,9 +15,12 @@ from quart import Request, Response
 from quart_trio.asgi import TrioASGIHTTPConnection
 
 from penstock.config.model import Limits
-from penstock.errors import RequestError, SlowRequest, TooLarge
+from penstock.errors import RequestError, SlowRequest, TooLarge, UnsupportedMedia
+from penstock.policy.guard import FILE_TYPES
+from penstock.server import guarding
 from penstock.server.connection import STATE_KEY, Connection
 from penstock.server.sink import Sink
+from penstock.server.state import KEY, State
 
 BODY_KEY = "penstock.body"
 REFUSAL_KEY = "penstock.refusal"
@@ -39,7 +42,11 @@ class HTTPConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         state: dict[str, Any] = self.scope["state"]
         limits: Limits = self.app.config[LIMITS_KEY]
+        daemon: State = self.app.config[KEY]
+        asked = guarding.look(self.scope)
+        send = guarding.allow_reading(daemon.guard, asked, send)
         try:
+            guarding.admit(daemon.guard, daemon.keys, asked, self.scope)
             body = await read_body(receive, self._announced(), limits)
         except RequestError as error:
             # raised again inside Quart, where the error handlers speak the caller's dialect
@@ -48,17 +55,33 @@ class HTTPConnection(TrioASGIHTTPConnection):
         if body is None:
             return
         state[BODY_KEY] = body
-        response = await self.app.handle_request(self._create_request_from_scope(send))
+        connection: Connection = state[STATE_KEY]
+        # A route may have to ask backends before it knows what to do.
+        with connection.while_here() as scope:
+            response = await self.app.handle_request(self._create_request_from_scope(send))
+        if scope.cancelled_caught:
+            return
+        sink = Sink(self.scope, receive, send)
         if isinstance(response, Work):
-            await response.run(Sink(self.scope, receive, send))
-        else:
-            assert isinstance(response, Response)
-            await respond(response, state[STATE_KEY], send)
+            await response.run(sink)
+            return
+        assert isinstance(response, Response)
+        if REFUSAL_KEY not in state:
+            await respond(response, connection, send)
+            return
+        # The client may still be sending, and reads the answer only if somebody takes what it sends.
+        response.headers["Connection"] = "close"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sink.gone)
+            await respond(response, connection, send)
 
-    def _announced(self) -> int:
+    def _announced(self) -> int | None:
+        """The length of the body; None when only its end tells."""
         for name, value in self.scope["headers"]:
             if name == b"content-length":
                 return int(value)
+            if name == b"transfer-encoding":
+                return None
         return 0
 
 
@@ -76,10 +99,12 @@ async def respond(response: Response, connection: Connection, send: ASGISendCall
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def read_body(receive: ASGIReceiveCallable, announced: int, limits: Limits) -> bytes | None:
+async def read_body(receive: ASGIReceiveCallable, announced: int | None, limits: Limits) -> bytes | None:
     """The whole body, or None if the client left.  Raises TooLarge, SlowRequest."""
+    if announced == 0:
+        return b""
     too_large = TooLarge(f"the request body is larger than limits.body ({limits.body} bytes)")
-    if announced > limits.body:
+    if announced is not None and announced > limits.body:
         raise too_large
     body = bytearray()
     with trio.move_on_after(limits.body_time):
@@ -90,16 +115,25 @@ async def read_body(receive: ASGIReceiveCallable, announced: int, limits: Limits
             body += message.get("body", b"")
             if len(body) > limits.body:
                 raise too_large
-            if not message.get("more_body", False):
+            # The message that only says that this was all is left for whoever waits for the client to leave.
+            if len(body) == announced or not message.get("more_body", False):
                 return bytes(body)
     raise SlowRequest(f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)")
 
 
 def body_of(request: Request) -> bytes:
-    """The body of a request that came in through :class:`HTTPConnection`."""
-    body = request.scope["state"][BODY_KEY]
+    """The body of a request that came in through :class:`HTTPConnection`; to be taken once."""
+    body = request.scope["state"].pop(BODY_KEY)
     assert isinstance(body, bytes)
     return body
+
+
+def json_of(request: Request) -> bytes:
+    """The same, of a request to a path that takes nothing but JSON.  Raises UnsupportedMedia for a file."""
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type in FILE_TYPES:
+        raise UnsupportedMedia(f"the body is '{media_type}'; send it as application/json")
+    return body_of(request)
 
 
 async def while_connected(sink: Sink, answer: Callable[[], Awaitable[tuple[int, bytes]]]) -> None:

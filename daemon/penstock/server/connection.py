@@ -65,6 +65,8 @@ class Connection:
         #: bytes that the client has not accepted yet
         self._pending = memoryview(b"")
         self._reading = trio.CancelScope()
+        self._left = False
+        self._while_here = trio.CancelScope()
 
     async def run(self) -> None:
         try:
@@ -77,10 +79,15 @@ class Connection:
                 )
                 self._protocol.on_request = self._begin_request
                 await self._read()
+                self._left = True
+                self._while_here.cancel(reason="client_gone")
                 await self._protocol.handle(Closed())
         except OSError:
             # getpeername of a client that has already left
             pass
+        except Exception:
+            # a bug, and no reason to end anybody else's connection
+            await self._config.log.exception("a bug in penstock ended a client's connection")
         finally:
             self.close()
             self._on_closed(self)
@@ -90,9 +97,13 @@ class Connection:
     async def _read(self) -> None:
         self._reading.deadline = trio.current_time() + self._idle
         with self._reading:
+            # A new connection's first request is here as a rule; later each read waits, so that nobody holds the loop.
+            waits = False
             while not self._closed:
                 try:
-                    await trio.lowlevel.wait_readable(self._sock)
+                    if waits:
+                        await trio.lowlevel.wait_readable(self._sock)
+                    waits = True
                     data = self._sock.recv(READ_SIZE)
                 except (BlockingIOError, InterruptedError):
                     continue
@@ -112,6 +123,13 @@ class Connection:
         """The daemon stops: an idle connection goes now, a busy one after its answer."""
         if not self._in_request:
             self._reading.cancel(reason="draining")
+
+    def while_here(self) -> trio.CancelScope:
+        """A scope for work of which nobody but this client has anything: it is cancelled when the client leaves."""
+        self._while_here = trio.CancelScope()
+        if self._left:
+            self._while_here.cancel(reason="client_gone")
+        return self._while_here
 
     # writing
 
@@ -183,7 +201,8 @@ class Connection:
             except (ClientGone, ClientStalled):
                 self.close()
         elif isinstance(event, Closed):
-            if self._held or self._pending:
+            # What is still pending is of a client that does not read, and somebody may wait for it in flush.
+            if self._held:
                 await self._send(RawData(b""))
             self._linger()
             await self._protocol.handle(Closed())

@@ -4,29 +4,49 @@
   leaving.  Here reading goes on; what came early is dropped with the connection when the running answer is over.
 * Clear-text HTTP/2, by preface or by ``Upgrade: h2c``, cannot be switched off there.  Here it is refused.
 * After an answer that says so it did not close the connection.  Here it does.
+* Heads that two readers could read in two ways went through.  Here they do not (:mod:`penstock.server.framing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import h11
-from hypercorn.events import Closed, Updated
-from hypercorn.protocol.events import Body, Data, EndBody, StreamClosed
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+
+from penstock.dialects.registry import NORTHBOUND
+from penstock.errors import BadRequest
+from penstock.server.framing import checked
 
 #: Bytes that may come while an answer runs before the connection is closed for them.
 MOST_EARLY = 65536
 
 
 class Http1(H11Protocol):
-    """One client connection's protocol.
+    """One client connection's protocol; ``on_request`` is called when a request's head is here."""
 
-    ``early``: the client sent more than the running request.  ``on_request`` is called when a request's head is here.
-    """
-
-    early = False
     on_request: Callable[[], None]
+    #: the bytes of a head that is not yet whole
+    _head = b""
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData) and self.connection.their_state is h11.IDLE:
+            # Some clients send a line end after a body, which h11 would take for a request (RFC 9112 2.2).
+            data = event.data if self._head else event.data.lstrip(b"\r\n")
+            if not data:
+                return
+            self._head += data
+            event = RawData(data)
+        await super().handle(event)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and (self.context.terminated.is_set() or self._has_early()):
+            event.headers.append((b"connection", b"close"))
+        await super().stream_send(event)
 
     async def _handle_events(self) -> None:
         while True:
@@ -35,9 +55,9 @@ class Http1(H11Protocol):
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                    await self._send_error_response(error.error_status_hint)
-                await self.send(Closed())
+                refusal = BadRequest(f"this is no HTTP request: {error}")
+                refusal.status = error.error_status_hint
+                await self._refuse(refusal)
                 return
             if isinstance(event, h11.Request):
                 if not await self._begin(event):
@@ -55,22 +75,47 @@ class Http1(H11Protocol):
                 await self.stream.handle(event)
 
     async def _begin(self, request: h11.Request) -> bool:
-        if request.http_version not in (b"1.1", b"1.0") or upgrades_to_h2(request):
-            await self._send_error_response(400)
-            await self.send(Closed())
+        rest, _ = self.connection.trailing_data
+        head, self._head = self._head[: len(self._head) - len(rest)], b""
+        limit = self.config.h11_max_incomplete_size
+        try:
+            if len(head) > limit:
+                # h11 minds only what is not yet whole, so one read more may have passed.
+                too_large = BadRequest(f"the head of the request is larger than limits.headers ({limit} bytes)")
+                too_large.status = 431
+                raise too_large
+            request = checked(request, head)
+        except BadRequest as error:
+            await self._refuse(error, bodiless=request.method == b"HEAD")
             return False
         self.on_request()
         await self._create_stream(request)
         return True
 
+    async def _refuse(self, error: BadRequest, *, bodiless: bool = False) -> None:
+        """Answer what is no request for any route, in the shape that most clients read, and close."""
+        if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = NORTHBOUND["openai"].error(error)
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
+            await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
+            if not bodiless:
+                await self._send_h11_event(h11.Data(data=body))
+            await self._send_h11_event(h11.EndOfMessage())
+        await self.send(Closed())
+
     async def _hold_early(self) -> None:
         waiting, _ = self.connection.trailing_data
-        if isinstance(self.connection, H11WSConnection):
-            return
-        # Some clients send a line end after a body; h11 skips it before the next request.
-        self.early = bool(waiting.strip(b"\r\n"))
         if len(waiting) > MOST_EARLY:
             await self.send(Closed())
+
+    def _has_early(self) -> bool:
+        """Whether the client sent more than the running request; line ends do not count."""
+        waiting, _ = self.connection.trailing_data
+        return self.connection.their_state is h11.DONE and bool(waiting.strip(b"\r\n"))
 
     async def _maybe_recycle(self) -> None:
         """The answer is over: be ready for the next request, or close.
@@ -79,24 +124,25 @@ class Http1(H11Protocol):
         """
         stream, self.stream = self.stream, None
         connection = self.connection
-        ready = (
-            connection.our_state is h11.DONE
-            and connection.their_state is h11.DONE
-            and not self.early
-            and not self.context.terminated.is_set()
-        )
-        if ready:
-            connection.start_next_cycle()
-            await self.send(Updated(idle=True))
-        else:
+        if connection.our_state is h11.DONE and connection.their_state is h11.SEND_BODY:
+            # An announced body is whole with its last byte; its end may still wait for the reader.
+            with suppress(h11.RemoteProtocolError):
+                connection.next_event()
+        if (
+            connection.our_state is not h11.DONE
+            or connection.their_state is not h11.DONE
+            or self._has_early()
+            or self.context.terminated.is_set()
+        ):
             await self.send(Closed())
+        else:
+            if connection.trailing_data[0]:
+                # only line ends, which h11 would take for a request
+                self.connection = h11.Connection(
+                    h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
+                )
+            else:
+                connection.start_next_cycle()
+            await self.send(Updated(idle=True))
         if stream is not None:
             await stream.handle(StreamClosed(stream_id=STREAM_ID))
-
-
-def upgrades_to_h2(request: h11.Request) -> bool:
-    """Whether the client wants to leave HTTP/1.1 for HTTP/2 (RFC 9113 has removed this way of doing so)."""
-    for name, value in request.headers:
-        if name == b"upgrade" and any(token.strip().lower() == b"h2c" for token in value.split(b",")):
-            return True
-    return False

@@ -9,7 +9,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
 import trio
@@ -19,6 +20,7 @@ from hypercorn.typing import AppWrapper
 
 from penstock.config.model import Config
 from penstock.errors import ConfigError
+from penstock.policy.guard import may_connect
 from penstock.server.connection import Connection
 
 BACKLOG = 1024
@@ -58,15 +60,20 @@ def bind(address: str) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # inherited by every accepted connection
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(USER_TIMEOUT * 1000))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tune(sock)
         sock.bind((host, int(port)))
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise ConfigError([f"cannot listen on {address}: {error.strerror}"]) from error
     return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """What every connection inherits from its listening socket."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(USER_TIMEOUT * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _bind_unix(path: str) -> socket.socket:
@@ -104,17 +111,34 @@ def address_of(sock: socket.socket) -> str:
     """The bound address, as a client would write it."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return f"unix:{name}"
+        # An abstract name is bytes that begin with NUL.
+        return f"unix:{name}" if isinstance(name, str) else f"unix:@{os.fsdecode(name[1:])}"
     return f"http://[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"http://{name[0]}:{name[1]}"
 
 
+def peer_uid(sock: socket.socket) -> int:
+    """The user at the other end of a unix socket, as the kernel knows it (unix(7), SO_PEERCRED)."""
+    _pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    assert isinstance(uid, int)
+    return uid
+
+
 class Listener:
-    """All listening sockets and their connections; ``run`` it in the service's nursery."""
+    """All listening sockets and their connections; ``run`` it in the service's nursery.
+
+    ``passed`` are the sockets that somebody else opened: their paths stay, and their modes say who may connect.
+    """
 
     def __init__(
-        self, sockets: list[socket.socket], app: AppWrapper, hypercorn: HypercornConfig, config: Config
+        self,
+        sockets: list[socket.socket],
+        app: AppWrapper,
+        hypercorn: HypercornConfig,
+        config: Config,
+        passed: Sequence[socket.socket] = (),
     ) -> None:
         self.sockets = sockets
+        self._passed = frozenset(passed)
         self.refused = 0
         self._app = app
         self._hypercorn = hypercorn
@@ -137,16 +161,17 @@ class Listener:
 
     async def drain(self) -> None:
         """Accept nothing more, close idle connections, let busy ones end with their answer."""
-        self._accepting.cancel(reason="draining")
         self.close()
         await self._context.terminated.set()
         for connection in list(self._connections):
             connection.drain()
 
     def close(self) -> None:
+        """Accept nothing more; idempotent."""
+        self._accepting.cancel(reason="draining")
         for sock in self.sockets:
             if sock.fileno() != -1:
-                path = sock.getsockname() if sock.family == socket.AF_UNIX else None
+                path = sock.getsockname() if sock.family == socket.AF_UNIX and sock not in self._passed else None
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
                 if path:
@@ -154,7 +179,7 @@ class Listener:
                         os.unlink(path)
 
     async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
-        while True:
+        while listening.fileno() != -1:
             try:
                 await trio.lowlevel.wait_readable(listening)
             except trio.ClosedResourceError:
@@ -170,9 +195,13 @@ class Listener:
                     # anything else is the client's: it left before it was accepted
                     break
                 sock.setblocking(False)
-                self._admit(sock, nursery.start_soon)
+                self._admit(sock, nursery.start_soon, anybody=listening in self._passed)
 
-    def _admit(self, sock: socket.socket, start: Callable[..., None]) -> None:
+    def _admit(self, sock: socket.socket, start: Callable[..., None], *, anybody: bool) -> None:
+        if sock.family == socket.AF_UNIX and not anybody and not may_connect(peer_uid(sock), os.geteuid()):
+            self.refused += 1
+            sock.close()
+            return
         if len(self._connections) >= self._config.limits.connections:
             self.refused += 1
             with suppress(OSError):

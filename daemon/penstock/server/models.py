@@ -8,11 +8,13 @@ from penstock.chat.models import Model
 from penstock.config.targets import parse_target
 from penstock.errors import UnknownModel
 from penstock.policy.routing import spelled_out
+from penstock.server.guarding import holder
 from penstock.server.state import State
 
 
 async def visible(state: State) -> list[Model]:
-    """Every model that can be asked for, each name once."""
+    """Every model that the key may ask for, each name once."""
+    key = holder()
     lists = await state.catalogue.models()
     seen: dict[str, Model] = {}
     for name in spelled_out(state.router.routes):
@@ -21,7 +23,7 @@ async def visible(state: State) -> list[Model]:
         for model in models:
             if model.name not in seen and _carries(state, model.name, backend):
                 seen[model.name] = model
-    return list(seen.values())
+    return [model for model in seen.values() if key.may_ask(model.name)]
 
 
 async def one(state: State, name: str) -> Model:
@@ -30,7 +32,8 @@ async def one(state: State, name: str) -> Model:
     found = models.get(name) or models.get(f"{name}:latest") or models.get(name.removesuffix(":latest"))
     if found is not None:
         return msgspec.structs.replace(found, name=name)
-    raise UnknownModel(name, state.router.near(name, state.catalogue.known()))
+    near = state.router.near(name, state.catalogue.known())
+    raise UnknownModel(name, [other for other in near if other in models])
 
 
 def _carries(state: State, model: str, backend: str) -> bool:

@@ -14,8 +14,8 @@ from penstock.dialects.registry import NORTHBOUND
 from penstock.errors import PenstockError
 from penstock.relay.fetch import fetch
 from penstock.server import models
-from penstock.server.asgi import Work, body_of, while_connected
-from penstock.server.media import require_json
+from penstock.server.asgi import Work, json_of, while_connected
+from penstock.server.guarding import holder
 from penstock.server.relaying import relay, targets_of
 from penstock.server.state import KEY, State
 
@@ -56,9 +56,8 @@ async def tags() -> Work:
 
 @routes.post("/api/show")
 async def show() -> Work:
-    require_json(request)
     state: State = current_app.config[KEY]
-    name = ollama_models.show_request(body_of(request))
+    name = ollama_models.show_request(json_of(request))
 
     async def answer() -> tuple[int, bytes]:
         try:
@@ -80,9 +79,8 @@ async def ps() -> Work:
 
 
 async def _generate(operation: str) -> Work:
-    require_json(request)
     state: State = current_app.config[KEY]
-    parsed = north.parse(operation, body_of(request))
+    parsed = north.parse(operation, json_of(request), depth=state.config.limits.depth)
     if is_load(parsed):
         # Only Ollama can be asked to load a model; with any other backend it is as loaded as it will be.
         target = (await targets_of(state, parsed.model))[0]
@@ -120,4 +118,4 @@ async def _loaded(state: State) -> list[Model]:
             except PenstockError:
                 # a backend that is down has nothing in memory
                 continue
-    return loaded
+    return [model for model in loaded if holder().may_ask(model.name)]

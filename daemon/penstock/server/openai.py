@@ -7,13 +7,13 @@ from quart import Blueprint, current_app, request
 from penstock.dialects import openai_models
 from penstock.dialects.registry import NORTHBOUND
 from penstock.server import models
-from penstock.server.asgi import Work, body_of, while_connected
-from penstock.server.media import require_json
+from penstock.server.asgi import Work, json_of, while_connected
 from penstock.server.relaying import relay
 from penstock.server.state import KEY, State
 
 routes = Blueprint("openai", __name__)
 north = NORTHBOUND["openai"]
+responses_north = NORTHBOUND["responses"]
 
 
 @routes.post("/v1/chat/completions")
@@ -39,8 +39,8 @@ async def list_models() -> Work:
     return Work(lambda sink: while_connected(sink, answer))
 
 
-@routes.get("/v1/models/<path:name>")
-@routes.get("/models/<path:name>")
+@routes.get("/v1/models/<model:name>")
+@routes.get("/models/<model:name>")
 async def one_model(name: str) -> Work:
     state: State = current_app.config[KEY]
     model = await models.one(state, name)
@@ -51,6 +51,14 @@ async def one_model(name: str) -> Work:
     return Work(lambda sink: while_connected(sink, answer))
 
 
+@routes.post("/v1/responses")
+@routes.post("/responses")
+async def responses() -> Work:
+    state: State = current_app.config[KEY]
+    asked = responses_north.parse("chat", json_of(request), depth=state.config.limits.depth)
+    return await relay(state, responses_north, asked)
+
+
 async def _generate(operation: str) -> Work:
-    require_json(request)
-    return await relay(current_app.config[KEY], north, north.parse(operation, body_of(request)))
+    state: State = current_app.config[KEY]
+    return await relay(state, north, north.parse(operation, json_of(request), depth=state.config.limits.depth))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from itertools import count
 from secrets import token_hex
 
@@ -10,10 +11,12 @@ import trio
 
 from penstock.chat.request import Request
 from penstock.dialects.base import Identity, Northbound
-from penstock.errors import BadRequest
+from penstock.errors import BadRequest, TooManyStreams, UnknownModel
 from penstock.policy.routing import Target
-from penstock.relay.stream import Plan, Stream
+from penstock.relay.backends import Backend
+from penstock.relay.stream import Pace, Plan, Stream
 from penstock.server.asgi import Work
+from penstock.server.guarding import holder
 from penstock.server.sink import Sink
 from penstock.server.state import State
 
@@ -22,22 +25,36 @@ _BOOT = token_hex(3)
 _NUMBERS = count(1)
 
 
-async def relay(state: State, north: Northbound, request: Request) -> Work:
-    """The work of one stream.  Raises UnknownModel, BadRequest, Draining while nothing has begun."""
+async def relay(
+    state: State,
+    north: Northbound,
+    request: Request,
+    *,
+    targets: Sequence[Target] | None = None,
+    speak: Callable[[Backend], Backend] | None = None,
+    pace: Pace | None = None,
+) -> Work:
+    """The work of one stream.  Raises UnknownModel, BadRequest, TooManyStreams, Draining while nothing has begun.
+
+    ``targets`` are those of the model's route as a rule, ``speak`` chooses another language for a backend.
+    """
     state.refuse_while_draining()
-    targets = await targets_of(state, request.model)
-    plans = plan(state, request, targets)
+    key = holder()
+    plans = plan(state, request, targets or await targets_of(state, request.model), speak)
+    if key.max_streams is not None and state.live.of_key(key.name) >= key.max_streams:
+        raise TooManyStreams(f"key '{key.name}' has all the {key.max_streams} streams that it may have at a time")
     identity = Identity(stream=f"{_BOOT}{next(_NUMBERS):06x}", created=time.time())
 
     async def run(sink: Sink) -> object:
         return await Stream(
             identity=identity,
+            key=key.name,
             request=request,
             north=north,
             plans=plans,
             client=sink,
             live=state.live,
-            pace=state.pace,
+            pace=pace or state.pace,
             report=state.report,
             failed=state.failed,
             bug=state.bug,
@@ -47,22 +64,32 @@ async def relay(state: State, north: Northbound, request: Request) -> Work:
 
 
 async def targets_of(state: State, model: str) -> list[Target]:
-    """The targets of a model name, the best first.  Raises UnknownModel."""
+    """The targets of a model name, the best first.  Raises UnknownModel, also for what the key may not ask for."""
+    key = holder()
+    if not key.may_ask(model):
+        raise UnknownModel(model, [])
     router = state.router
     found = router.route_of(model)
     if found is None or len(found[1].targets) > 1:
         # Which of several backends has the model, or which names are near, only their lists can tell.
         await state.catalogue.models()
-    return router.targets(model, state.catalogue.known())
+    try:
+        return router.targets(model, state.catalogue.known())
+    except UnknownModel as error:
+        raise UnknownModel(model, [name for name in error.near if key.may_ask(name)]) from None
 
 
-def plan(state: State, request: Request, targets: list[Target]) -> list[Plan]:
+def plan(
+    state: State, request: Request, targets: Sequence[Target], speak: Callable[[Backend], Backend] | None = None
+) -> list[Plan]:
     """The calls to all targets that can be asked this at all.  Raises BadRequest when none can."""
     plans = []
     refusal: BadRequest | None = None
     for target in state.health.order(targets, lambda target: target.backend, trio.current_time()):
         backend = state.backends[target.backend]
         try:
+            if speak is not None:
+                backend = speak(backend)
             call = backend.south.encode(request, target.model)
         except BadRequest as error:
             refusal = refusal or error

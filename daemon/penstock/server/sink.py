@@ -21,6 +21,7 @@ class Sink:
         assert isinstance(connection, Connection)
         self._connection = connection
         self._http_1_1 = scope["http_version"] == "1.1"
+        self._bodiless = scope["method"] == "HEAD"
         self._receive = receive
         self._send = send
         self._counted = False
@@ -37,6 +38,8 @@ class Sink:
         )
 
     def put(self, data: bytes) -> bool:
+        if self._bodiless:
+            return True
         if self._counted:
             data = self._connection.counted(data)
         elif self._http_1_1:

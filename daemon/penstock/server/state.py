@@ -10,7 +10,9 @@ import trio
 from penstock.chat.reasons import Reason
 from penstock.config.model import Config
 from penstock.errors import Draining
+from penstock.policy.guard import GuardRules
 from penstock.policy.health import Health
+from penstock.policy.keys import Keys
 from penstock.policy.routing import Router
 from penstock.relay.backends import Backend
 from penstock.relay.catalogue import Catalogue
@@ -28,8 +30,11 @@ KEY = "PENSTOCK_STATE"
 class State:
     """One per daemon."""
 
-    def __init__(self, config: Config, backends: dict[str, Backend], observer: Observer) -> None:
+    def __init__(self, config: Config, backends: dict[str, Backend], observer: Observer, keys: Keys) -> None:
         self.config = config
+        self.keys = keys
+        #: allows nobody until it is known where we listen
+        self.guard = GuardRules()
         self.backends = backends
         self.observer = observer
         self.router = Router(config)

@@ -34,7 +34,7 @@ CANDIDATES = (
     Candidate(name="llamacpp", kind="llamacpp", url="http://127.0.0.1:8080", path="/props", word=b"build_info"),
     Candidate(name="lmstudio", kind="openai", url="http://127.0.0.1:1234", path="/v1/models", word=b'"data"'),
     Candidate(
-        name="koboldcpp", kind="openai", url="http://127.0.0.1:5001", path="/api/extra/version", word=b"KoboldCpp"
+        name="koboldcpp", kind="koboldcpp", url="http://127.0.0.1:5001", path="/api/extra/version", word=b"KoboldCpp"
     ),
     Candidate(name="vllm", kind="openai", url="http://127.0.0.1:8000", path="/v1/models", word=b'"data"'),
 )

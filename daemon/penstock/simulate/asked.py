@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from penstock.simulate.anthropic import Anthropic
+from penstock.simulate.koboldcpp import KoboldCpp
 from penstock.simulate.ollama import Ollama
 from penstock.simulate.openai import OpenAI
+from penstock.simulate.script import PREFIX
 from penstock.simulate.voice import Asked, Voice
 
 
@@ -25,6 +28,9 @@ ROUTES = {
     "/completions": Route(OpenAI, "text", False),
     "/api/chat": Route(Ollama, "chat", True),
     "/api/generate": Route(Ollama, "text", True),
+    "/messages": Route(Anthropic, "chat", False),
+    "/api/extra/generate/stream": Route(KoboldCpp, "text", True),
+    "/api/v1/generate": Route(KoboldCpp, "text", False),
 }
 
 
@@ -40,10 +46,10 @@ def read(route: Route, body: bytes, *, serial: int, created: float) -> tuple[Ask
     options = fields.get("stream_options")
     asked = Asked(
         kind=route.kind,
-        model=str(fields.get("model") or ""),
+        model=str(fields.get("model") or _script(prompt)),
         stream=bool(fields.get("stream", route.streams)),
         usage=isinstance(options, dict) and bool(options.get("include_usage")),
-        prompt=_characters(prompt),
+        prompt=characters(prompt),
         functions=tuple(_functions(fields.get("tools"))),
         load=_load(fields) if route.voice is Ollama and not prompt else "",
         serial=serial,
@@ -52,19 +58,27 @@ def read(route: Route, body: bytes, *, serial: int, created: float) -> tuple[Ask
     return asked, str(fields.get("user") or "")
 
 
-def _characters(prompt: Any) -> int:
+def _script(prompt: Any) -> str:
+    """The script that a prompt begins with; KoboldCpp's requests have no other place for one."""
+    return prompt.split(maxsplit=1)[0] if isinstance(prompt, str) and prompt.startswith(PREFIX) else ""
+
+
+def characters(prompt: Any) -> int:
     """Characters of text in a prompt or a list of messages; roles, images and the like do not count."""
     if isinstance(prompt, str):
         return len(prompt)
     if isinstance(prompt, list):
-        return sum(map(_characters, prompt))
+        return sum(map(characters, prompt))
     if isinstance(prompt, Mapping):
-        return _characters(prompt.get("content", prompt.get("text")))
+        return characters(prompt.get("content", prompt.get("text")))
     return 0
 
 
 def _functions(tools: Any) -> list[str]:
-    offered = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    """The names of the tools, which Anthropic has in the open and the others in ``function``."""
+    if not isinstance(tools, list):
+        return []
+    offered = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
     return [str(function["name"]) for function in offered if isinstance(function, dict) and "name" in function]
 
 

@@ -158,15 +158,12 @@ class OpenAI(Voice):
         }
 
     def _fragments(self, number: int) -> list[dict[str, Any]]:
-        """One call in pieces: id and name first, then the arguments' JSON text cut into ``fragments`` parts."""
+        """One call in pieces: id and name first, then its arguments."""
         call = self.calls[number]
-        arguments = msgspec.json.encode(call.arguments).decode()
-        size = -(-len(arguments) // self.script.fragments)
-        parts = [arguments[size * part : size * (part + 1)] for part in range(self.script.fragments)]
         index: dict[str, Any] = {} if self.script.has("no-index") else {"index": call.index}
         name = {"name": ""} if self.script.has("empty-name") else {}
         first = index | {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        return [first, *(index | {"function": name | {"arguments": part}} for part in parts)]
+        return [first, *(index | {"function": name | {"arguments": part}} for part in self.arguments(call))]
 
     def _message(self) -> dict[str, Any]:
         only_calls = self.calls and not self.script.tokens

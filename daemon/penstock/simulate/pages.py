@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import trio
 
+from penstock.simulate.asked import characters
 from penstock.simulate.connection import Request
 from penstock.simulate.records import Records, RequestRecord
 
@@ -68,6 +69,12 @@ def told(path: str, request: Request, models: Iterable[str]) -> Page:
         case ["api", "ps"] if reads:
             loaded = {"expires_at": "2099-01-01T00:00:00Z", "size_vram": 0, "context_length": 4096}
             return _json({"models": [_ollama_model(name) | loaded for name in names]})
+        case ["api", "extra", "version"] if reads:
+            return _json({"result": "KoboldCpp", "version": "1.115"})
+        case ["api", "extra", "abort"] if request.method == "POST":
+            return _json({"success": "true", "done": "true"})
+        case ["messages", "count_tokens"] if request.method == "POST":
+            return _counted(request.body)
         case ["api", "show"] if request.method == "POST":
             return _show()
         case _:
@@ -119,6 +126,14 @@ def _openai_model(name: str) -> dict[str, Any]:
 def _ollama_model(name: str) -> dict[str, Any]:
     digest = f"{sum(name.encode()):064x}"
     return {"name": name, "model": name, "modified_at": _STAMP, "size": 633_000, "digest": digest, "details": _DETAILS}
+
+
+def _counted(body: bytes) -> Page:
+    try:
+        messages = msgspec.json.decode(body, type=dict[str, Any]).get("messages")
+    except ValueError as error:
+        return _json({"type": "error", "error": {"type": "invalid_request_error", "message": str(error)}}, 400)
+    return _json({"input_tokens": characters(messages)})
 
 
 def _show() -> Page:

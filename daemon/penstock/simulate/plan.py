@@ -141,8 +141,9 @@ class _Answer(ABC):
 
 
 class _Segment(NamedTuple):
-    """A part of a streamed answer: how many tokens, and (index, count, tokens spent before) -> their bytes."""
+    """A part of a streamed answer: lines before it, how many tokens, (index, count, tokens spent before) -> bytes."""
 
+    before: list[bytes]
     tokens: int
     write: Callable[[int, int, int], bytes]
 
@@ -168,6 +169,8 @@ class _Stream(_Answer):
                 yield from self._happens(spent)
                 if spent == 0:
                     yield Step(self.due(0), self._lines(self.voice.opening()))
+                if index == 0:
+                    yield Step(self.due(spent), self._lines(segment.before))
                 count = min(self._burst, segment.tokens - index, *(fault.at - spent for fault in self._faults[:1]))
                 if self.script.text == "clock":
                     # the text is made with the step, and that must be when it is due
@@ -192,11 +195,14 @@ class _Stream(_Answer):
             yield Step(at, self.wire.frame(line) if line else b"")
 
     def _segments(self) -> list[_Segment]:
-        thinking = self.script.thinking if self.voice.thinks else 0
+        script, voice = self.script, self.voice
+        thinking = script.thinking if voice.thinks else 0
         return [
-            _Segment(thinking, lambda index, count, spent: self._tokens(True, index, count, spent)),
-            _Segment(self.script.tokens, lambda index, count, spent: self._tokens(False, index, count, spent)),
-            _Segment(len(self._tools), lambda index, count, spent: b"".join(self._tools[index : index + count])),
+            _Segment(voice.begin(True), thinking, lambda index, count, spent: self._tokens(True, index, count, spent)),
+            _Segment(
+                voice.begin(False), script.tokens, lambda index, count, spent: self._tokens(False, index, count, spent)
+            ),
+            _Segment([], len(self._tools), lambda index, count, spent: b"".join(self._tools[index : index + count])),
         ]
 
     def _tokens(self, thinking: bool, index: int, count: int, spent: int) -> bytes:

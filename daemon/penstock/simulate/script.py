@@ -42,7 +42,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     tokens: Annotated[int, _about("content tokens", ge=0, le=10**9)] = 16
     thinking: Annotated[int, _about("thinking tokens before the content", ge=0, le=10**9)] = 0
     tools: Annotated[int, _about("tool calls after the content", ge=0, le=128)] = 0
-    fragments: Annotated[int, _about("argument fragments of one tool call (OpenAI)", ge=1, le=4096)] = 4
+    fragments: Annotated[int, _about("argument fragments of one tool call (OpenAI, Anthropic)", ge=1, le=4096)] = 4
     tools_in: Annotated[
         Literal["middle", "final"], _about("where Ollama puts tool calls: lines of their own, or the final line")
     ] = "middle"

@@ -70,6 +70,16 @@ class Voice(ABC):
     def whole_text(self, thinking: bool) -> str:
         return text.whole(self.script, thinking, self.script.thinking if thinking else self.script.tokens)
 
+    def arguments(self, call: Call) -> list[str]:
+        """The JSON text of a call's arguments, cut into ``fragments`` parts."""
+        text = msgspec.json.encode(call.arguments).decode()
+        size = -(-len(text) // self.script.fragments)
+        return [text[size * part : size * (part + 1)] for part in range(self.script.fragments)]
+
+    def begin(self, thinking: bool) -> list[bytes]:
+        """Lines before the first token of the thinking or of the content; most dialects have none."""
+        return []
+
     @property
     def per_token_frames(self) -> bool:
         """Whether frames differ in more than the text."""

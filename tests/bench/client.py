@@ -21,11 +21,11 @@ class Fault(Exception):
     """The target did something that makes its figures worthless."""
 
 
-def request(dialect: str, plan: Plan, *, stream: bool = True) -> bytes:
+def request(port: int, dialect: str, plan: Plan, *, stream: bool = True) -> bytes:
     message = {"model": plan.model(), "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(message)
     return (
-        f"POST {ENCODINGS[dialect].path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"POST {ENCODINGS[dialect].path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
@@ -35,10 +35,11 @@ class Client:
 
     __slots__ = (
         "asked_ns", "complete", "dialect", "fd", "first_ns", "frames",
-        "head", "latencies", "plan", "rest", "sock", "tail",
+        "head", "latencies", "plan", "port", "rest", "sock", "tail",
     )  # fmt: skip
 
     def __init__(self, port: int, dialect: str, plan: Plan) -> None:
+        self.port = port
         self.dialect = dialect
         self.plan = plan
         self.sock = socket.socket()
@@ -61,7 +62,7 @@ class Client:
 
     def ask(self, *, stream: bool = True) -> None:
         try:
-            self.sock.send(request(self.dialect, self.plan, stream=stream))
+            self.sock.send(request(self.port, self.dialect, self.plan, stream=stream))
         except OSError as error:
             raise Fault(f"cannot connect: {error}") from None
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from .load import Figures, Job
 from .plan import After, Plan
-from .targets import DIRECT, FROM_OLLAMA, RELAY, SAME, TO_OLLAMA, TRANSLATED, Target
+from .targets import DIRECT, FROM_OLLAMA, NAIVE, RELAY, SAME, TO_OLLAMA, TRANSLATED, Target
 
 EVERY = (DIRECT, RELAY, SAME, *TRANSLATED)
 PROXIES = (RELAY, SAME, *TRANSLATED)
+WITH_NAIVE = (RELAY, NAIVE, SAME, *TRANSLATED)
 
 #: the figures of one scenario: by variant and target, one for each repeat
 Results = Mapping[tuple[str, str], Sequence[Figures]]
@@ -106,7 +107,7 @@ SCENARIOS = {
             _one(_one_stream), (3, 1),
         ),
         Scenario(
-            "b", "64 streams, 50 chunks/s each", PROXIES,
+            "b", "64 streams, 50 chunks/s each", WITH_NAIVE,
             (
                 _cpu("CPU µs/chunk"), Column("chunks/s", "rate"),
                 Column("p50 µs", "p50_us"), Column("p99 µs", "p99_us"), *_SHARES,
@@ -114,16 +115,16 @@ SCENARIOS = {
             _one(_paced), (5, 2),
         ),
         Scenario(
-            "c", "64 streams at full speed", EVERY,
+            "c", "64 streams at full speed", (DIRECT, *WITH_NAIVE),
             (Column("chunks/s", "rate"), _cpu("CPU µs/chunk", 2), *_SHARES), _one(_full_speed), (4, 1),
         ),
         Scenario(
-            "d", "short requests, not streamed, 4 connections", EVERY,
+            "d", "short requests, not streamed, 4 connections", (DIRECT, *WITH_NAIVE),
             (_cpu("CPU µs/request", 0), Column("requests/s", "rate"), Column("p50 ms", "p50_us", 2, 1000)),
             _one(_requests), (3, 1),
         ),
         Scenario(
-            "e", "first token, 64 new connections at once", EVERY,
+            "e", "first token, 64 new connections at once", (DIRECT, *WITH_NAIVE),
             (Column("p50 ms", "p50_ms", 1), Column("last ms", "last_ms", 1), Column("best p50 ms", "best_ms", 1)),
             _one(_at_once), (3, 1),
         ),

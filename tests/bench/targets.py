@@ -1,4 +1,4 @@
-"""What is measured: the mock itself, the bare relay, and penstock in three settings, each a process of its own."""
+"""What is measured: the mock itself, two yardsticks, and penstock in three settings, each a process of its own."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Target:
 
 DIRECT = Target("direct", "no proxy at all")
 RELAY = Target("relay", "bare Trio relay")
+NAIVE = Target("naive", "Quart-Trio and httpx, the obvious way")
 SAME = Target("penstock", "penstock")
 TO_OLLAMA = Target("to-ollama", "penstock, OpenAI backend to Ollama client", dialect="ollama")
 FROM_OLLAMA = Target("from-ollama", "penstock, Ollama backend to OpenAI client", backend="ollama")
-TARGETS = {target.name: target for target in (DIRECT, RELAY, SAME, TO_OLLAMA, FROM_OLLAMA)}
+TARGETS = {target.name: target for target in (DIRECT, RELAY, NAIVE, SAME, TO_OLLAMA, FROM_OLLAMA)}
 TRANSLATED = (TO_OLLAMA, FROM_OLLAMA)
 
 _CONFIG = """\
@@ -67,6 +68,8 @@ class Bench:
         log = self.folder / f"{target.name}.log"
         if target is RELAY:
             return Child(target.title, ["tests.bench.relay", str(self.mock.port)], log)
+        if target is NAIVE:
+            return Child(target.title, ["tests.bench.naive", str(self.mock.port)], log)
         port = free_port()
         config = self.folder / f"{target.name}.toml"
         config.write_text(_CONFIG.format(port=port, kind=target.backend, mock=self.mock.port))

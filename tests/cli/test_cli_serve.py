@@ -68,7 +68,8 @@ def test_a_faulty_file_starts_nothing(service: FakeService, file: Path) -> None:
     result = serve("--config", file)
     assert (result.exit_code, service.runs) == (78, [])
     assert result.stderr == (
-        f"{file}:1:1: drain: unknown key; known: server, timeouts, limits, backends, routes\n    drain = 3\n    ^\n"
+        f"{file}:1:1: drain: unknown key; known: server, timeouts, limits, backends, routes, keys\n"
+        "    drain = 3\n    ^\n"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
 from penstock import __version__
 
@@ -12,8 +13,15 @@ from penstock import __version__
 VERBS = {
     "serve": "Run the proxy until it is told to stop.",
     "check": "Say what is wrong with a configuration file.",
+    "doctor": "Look at everything, and say what to do.",
+    "status": "Show the streams, slots and queues of a running daemon.",
+    "ide": "Show how a tool is pointed at penstock.",
+    "schema": "Print the JSON Schema of the configuration file.",
     "demo": "Show a stream and its teardown, without any backend.",
+    "key": "Make keys for clients.",
     "simulate": "Run a stand-in backend that speaks every dialect.",
+    "install": "Run as a service of systemd.",
+    "uninstall": "Remove that service.",
 }
 
 #: What a manual page says after the options.
@@ -21,6 +29,7 @@ MANUAL = {
     "Files": [
         ("~/.config/penstock/penstock.toml", "the user's configuration"),
         ("/etc/penstock/penstock.toml", "the system's, where the user has none"),
+        ("conf.d/*.toml", "beside either: further parts of it, in the order of their names"),
         (
             "neither",
             "listen on 127.0.0.1:11435 and use the local servers that answer on their usual ports: "
@@ -29,6 +38,8 @@ MANUAL = {
     ],
     "Environment": [
         ("PENSTOCK_CONFIG", "the configuration file, before those above"),
+        ("PENSTOCK__SECTION__KEY", "sets one key of the configuration, over what the files say"),
+        ("PENSTOCK_KEY", "the key that status, doctor and ide show to a running daemon"),
         ("XDG_CONFIG_HOME", "stands for ~/.config"),
         ("CREDENTIALS_DIRECTORY", 'where "credential:NAME" is looked up; systemd sets it'),
     ],
@@ -42,6 +53,8 @@ MANUAL = {
         ("penstock serve", "with the configuration that is found"),
         ("penstock serve --config ./penstock.toml", "with this one"),
         ("penstock check ./penstock.toml", "every fault of it, without starting anything"),
+        ("penstock doctor", "when something does not work"),
+        ("penstock ide continue", "what goes into that editor's settings"),
     ],
 }
 
@@ -58,6 +71,11 @@ class VerbGroup(click.Group):
         command = importlib.import_module(f"penstock.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does, without importing a verb to learn its line."""
+        verbs = [CompletionItem(verb, help=line) for verb, line in VERBS.items() if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -33,7 +33,7 @@ def command(ctx: click.Context, file: Path | None, demo: bool) -> None:
     # The service brings the whole HTTP stack with it: a wrong option or a wrong file is told without that wait.
     path = file or (None if demo else find(os.environ))
     try:
-        config = load(path) if path else None
+        config = load(path)
         from penstock.service.daemon import run
 
         status = run(config, path, demo)

@@ -80,5 +80,7 @@ def escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def logger() -> FilteringBoundLogger:
-    bound: FilteringBoundLogger = structlog.get_logger()
+    """A logger as :func:`configure` set it up; call it afterwards."""
+    # Bound now: the lazy kind looks its configuration up at every line.
+    bound: FilteringBoundLogger = structlog.get_logger().bind()
     return bound

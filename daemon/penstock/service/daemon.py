@@ -159,10 +159,14 @@ def run(config: Config, source: Path | None, demo: bool) -> int:
         ours, bugs = group.split(PenstockError)
         if ours is None or bugs is not None:
             raise
-        error: BaseException = ours
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        raise innermost(ours) from None
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What a group of one, or a group in a group, is about."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def main(config: Config, source: Path | None, demo: bool) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import trio
 
 from penstock.config.addresses import TcpAddress, UnixAddress, parse_listen
@@ -79,10 +79,13 @@ class Door:
                 raise BackendGarbled(f"what answers on {self.url} is no penstock", "parse") from None
         raise ConnectTimeout(f"{self.url} did not answer {path} within {PATIENCE:g} s")
 
+    def request(self, method: str, path: str, body: bytes = b"") -> httpx.Request:
+        """A request with the name and the key that are wanted there."""
+        return self._transport.request(method, path, body)
+
     async def open(self, method: str, path: str, body: bytes = b"") -> Exchange:
         """A request that was sent; the caller closes it.  Raises ConnectFailed."""
-        request = self._transport.request(method, path, body)
-        exchange = await self._transport.connect(request)
+        exchange = await self._transport.connect(self.request(method, path, body))
         sent = False
         try:
             await exchange.send()
@@ -120,9 +123,9 @@ def owner_key(config: Config, environ: Mapping[str, str]) -> str | None:
 
 
 async def _dial(path: str) -> Link:
-    if not os.path.exists(path):
-        raise ConnectFailed(f"there is no socket {path}")
     try:
         return StreamLink(await trio.open_unix_socket(path))
+    except FileNotFoundError:
+        raise ConnectFailed(f"there is no socket {path}") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect to unix:{path}: {reason_of(error)}") from error

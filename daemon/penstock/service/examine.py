@@ -104,7 +104,7 @@ class Examination:
         return running
 
     def _addresses(self) -> None:
-        for number, text in enumerate(self.config.server.listen):
+        for text in self.config.server.listen:
             address = parse_listen(text)
             if isinstance(address, TcpAddress) and not address.port:
                 continue
@@ -116,12 +116,10 @@ class Examination:
                 self._note(text, "ok", f"held by {taken or 'a process of another user'}")
             elif not processes:
                 self._note(text, "fault", "taken by a process of another user", "look again as root, to see which")
-            elif processes[0].pid == 1:
-                self._note(text, "ok", "held by the service manager, which starts penstock for the first connection")
+            elif {process.name for process in processes} == {"systemd"}:
+                self._note(text, "ok", "held by systemd, which starts penstock for the first connection")
             else:
-                place = self._merged.origin(("server", "listen", number)).place
-                where = "server.listen" if place.startswith("no file") else f"server.listen in {place}"
-                self._note(text, "fault", f"taken by {taken}", f"stop that, or change {where}")
+                self._note(text, "fault", f"taken by {taken}", "stop that, or change server.listen")
 
     def _secrets(self, *, running: bool) -> None:
         """Where keys are kept; those of the backends are remembered for asking them."""
@@ -143,7 +141,9 @@ class Examination:
             except ConfigError as error:
                 # The service has what this shell has not: its credentials, its environment, its files.
                 elsewhere = running or (reference.scheme == "credential" and directory is None)
-                self._note("secrets", "warning" if elsewhere else "fault", error.message, f"it is named in {place}")
+                self._note(
+                    "secrets", "warning" if elsewhere else "fault", error.message, f"provide it, or correct {place}"
+                )
                 if name:
                     self._locked.add(name)
             else:

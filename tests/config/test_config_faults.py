@@ -226,7 +226,10 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
     ),
     "a faulty backend is still a backend": (
         '[routes]\n"*" = ["gpu"]\n[backends.gpu]\nkind = "cuda"\nurl = "http://gpu"',
-        ['4:8: backends.gpu.kind: "cuda" is no choice; known: anthropic, koboldcpp, llamacpp, ollama, openai, simulate'],
+        [
+            '4:8: backends.gpu.kind: "cuda" is no choice; known: anthropic, koboldcpp, '
+            "llamacpp, ollama, openai, simulate"
+        ],
     ),
 }
 

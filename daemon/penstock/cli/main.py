@@ -95,6 +95,7 @@ class VerbGroup(click.Group):
 def main() -> None:
     """A proxy for language-model streams, between the editors of a workstation and the servers that run models.
 
-    Clients speak the OpenAI or the Ollama dialect to it.  Each stream is owned from its first byte to its last: when
-    the client leaves, the backend is stopped at once; when the backend falls silent, the client is told.
+    Clients speak OpenAI's, Ollama's, Anthropic's or KoboldCpp's dialect to it, and so do backends.  Each stream is
+    owned from its first byte to its last: when the client leaves, the backend is stopped at once; when the backend
+    falls silent, the client is told.
     """

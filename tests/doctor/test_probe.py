@@ -1,0 +1,48 @@
+"""Each kind of server is known by what only it says."""
+
+from __future__ import annotations
+
+import pytest
+import standins
+import trio
+
+from penstock.config.model import Backend, BackendKind, Config
+from penstock.dialects.registry import SOUTHBOUND
+from penstock.errors import ConnectFailed, ConnectTimeout
+from penstock.relay.backends import build_backends
+from penstock.service import probe as probing
+from penstock.service.probe import Found, probe
+
+
+async def probed(url: str, kind: BackendKind = "openai") -> Found | None:
+    config = Config(backends={"a": Backend(kind=kind, url=url)})
+    return await probe(build_backends(config, SOUTHBOUND, {})["a"])
+
+
+@pytest.mark.parametrize(
+    ("pages", "found"),
+    [
+        (standins.OLLAMA, Found("Ollama", "ollama", "0.33.0")),
+        (standins.KOBOLDCPP, Found("KoboldCpp", "koboldcpp", "1.115")),
+        (standins.LLAMACPP, Found("llama.cpp", "llamacpp", "b7000-abc")),
+        (standins.VLLM, Found("vLLM", "openai", "0.12.0")),
+        (standins.LM_STUDIO, Found("LM Studio", "openai", None)),
+        (standins.PLAIN, None),
+        ({"/": b"hello", "/version": b"not json"}, None),
+    ],
+    ids=["ollama", "koboldcpp", "llamacpp", "vllm", "lmstudio", "plain", "stranger"],
+)
+@pytest.mark.parametrize("path", ["", "/", "/v1"])
+async def test_a_kind(pages: standins.Pages, found: Found | None, path: str, nursery: trio.Nursery) -> None:
+    assert await probed(await standins.serve(nursery, pages) + path) == found
+
+
+async def test_nobody_is_there() -> None:
+    with pytest.raises(ConnectFailed):
+        await probed("http://127.0.0.1:1")
+
+
+async def test_it_hangs(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PATIENCE", 0.05)
+    with pytest.raises(ConnectTimeout):
+        await probed(await standins.serve(nursery, {"/api/extra/version": None}))

@@ -207,6 +207,18 @@ ROWS: list[tuple[str, bytes, list[Event], bool]] = [
         ],
         False,
     ),
+    (
+        "a bad end, of which only the reason tells",
+        HEAD + TEXT + A + last("error") + STOP,
+        [OPENED, PULSE, Text("a", TEXT + A), Failed("the backend ended its answer with stop_reason 'error'")],
+        False,
+    ),
+    (
+        "no beginning",
+        END + STOP,
+        [Opened(), Finish(FinishReason.STOP, END), Usage(0, 7)],
+        True,
+    ),
 ]
 REASONS = {
     "end_turn": FinishReason.STOP,

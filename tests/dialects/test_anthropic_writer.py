@@ -97,7 +97,29 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     return [block.model_dump(exclude_none=True) for block in message.content]
 
 
+#: What some servers mix: words in the middle of a call.
+MIXED: list[Event] = [
+    ToolDelta(0, "call_1", "f", '{"x"'),
+    Text("a"),
+    Thinking("hm"),
+    ToolDelta(0, arguments=":1}"),
+    ToolDelta(1, "call_2", "g", "{"),
+    Text("b"),
+    ToolDelta(1, arguments="}"),
+    Finish(FinishReason.TOOL_CALLS),
+]
+
+
 class TestStream:
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_words_in_the_middle_of_a_call_wait_for_its_end(self, at_once: bool) -> None:
+        body = written(writer(), MIXED, at_once=at_once)
+        check_anthropic_stream(body)
+        assert [
+            (block["type"], block.get("text", block.get("thinking", block.get("input"))))
+            for block in blocks(as_sdk_reads(body))
+        ] == [("tool_use", {"x": 1}), ("text", "a"), ("thinking", "hm"), ("tool_use", {}), ("text", "b")]
+
     @pytest.mark.parametrize("at_once", [True, False])
     def test_an_answer_with_everything(self, at_once: bool) -> None:
         body = written(writer(), ANSWER, at_once=at_once)

@@ -87,6 +87,11 @@ CASES: dict[str, tuple[str, str, list[Event]]] = {
     ),
     "an empty piece": ("chat", EMPTY, [OPENED, PULSE]),
     "nothing but done:false": ("chat", said('"done":false'), [OPENED, PULSE]),
+    "no calls": (
+        "chat",
+        message('"content":"x","tool_calls":[]') + message('"content":"y","tool_calls":null'),
+        [OPENED, Text("x"), whole(Text("y"), message('"content":"y","tool_calls":null'))],
+    ),
     "unknown fields": ("chat", STRANGE, [OPENED, whole(Text("x"), STRANGE)]),
     "CRLF": ("chat", HELLO[:-1] + "\r\n", [OPENED, whole(Text("Hello"), HELLO)]),
     "blank lines": ("chat", "\n" + EMPTY + " \r\n\n" + EMPTY, [OPENED, PULSE, PULSE]),

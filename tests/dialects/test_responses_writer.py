@@ -73,7 +73,29 @@ def types(body: bytes) -> list[str]:
     return [event["type"].removeprefix("response.") for event in check_responses_stream(body)]
 
 
+#: What some servers mix: words in the middle of a call.
+MIXED: list[Event] = [
+    ToolDelta(0, "call_1", "f", '{"x"'),
+    Text("a"),
+    Thinking("hm"),
+    ToolDelta(0, arguments=":1}"),
+    ToolDelta(1, "call_2", "g", "{"),
+    Text("b"),
+    ToolDelta(1, arguments="}"),
+    Finish(FinishReason.TOOL_CALLS),
+]
+
+
 class TestStream:
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_words_in_the_middle_of_a_call_wait_for_its_end(self, at_once: bool) -> None:
+        body = written(writer(), MIXED, at_once=at_once)
+        check_responses_stream(body)
+        output = as_sdk_reads(body)[-1].response.output
+        assert [item.type for item in output] == ["function_call", "message", "reasoning", "function_call", "message"]
+        assert [item.arguments for item in output if item.type == "function_call"] == ['{"x":1}', "{}"]
+        assert [item.content[0].text for item in output if item.type == "message"] == ["a", "b"]
+
     @pytest.mark.parametrize("at_once", [True, False])
     def test_an_answer_with_everything(self, at_once: bool) -> None:
         body = written(writer(), ANSWER, at_once=at_once)

@@ -1,4 +1,4 @@
-"""Anthropic's messages: whole, streamed, broken; and the count of tokens."""
+"""Anthropic's messages: whole, streamed, broken; and what is computed: counts of tokens, embeddings."""
 
 from __future__ import annotations
 
@@ -106,20 +106,49 @@ async def test_a_status_has_anthropics_shape(simulation: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "counted"),
-    [(json.dumps({"messages": HELLO}).encode(), 200, {"input_tokens": 5}), (b"{", 400, None), (b"[]", 400, None)],
+    ("path", "asked", "expected"),
+    [
+        (f"{MESSAGES}/count_tokens", {"messages": HELLO}, {"input_tokens": 5}),
+        (
+            "/api/embed",
+            {"model": "m", "input": "hello"},
+            {
+                "model": "m",
+                "embeddings": [[5.0, 0.5, -0.25, 0.125]],
+                "prompt_eval_count": 5,
+                "total_duration": 1000,
+            },
+        ),
+        (
+            "/v1/embeddings",
+            {"model": "m", "input": ["a", "hello"], "encoding_format": "base64"},
+            {
+                "object": "list",
+                "model": "m",
+                "data": [
+                    {"object": "embedding", "index": 0, "embedding": [1.0, 0.5, -0.25, 0.125]},
+                    {"object": "embedding", "index": 1, "embedding": [5.0, 0.5, -0.25, 0.125]},
+                ],
+                "usage": {"prompt_tokens": 6, "total_tokens": 6},
+            },
+        ),
+    ],
 )
-async def test_tokens_are_characters(
-    simulation: Simulation, body: bytes, status: int, counted: dict[str, int] | None
-) -> None:
+async def test_what_is_computed(simulation: Simulation, path: str, asked: object, expected: object) -> None:
+    status, answered = await computed(simulation, path, json.dumps(asked).encode())
+    assert (status, answered) == (200, expected)
+    for body in (b"{", b"[]"):
+        status, answered = await computed(simulation, path, body)
+        assert (status, list(answered)) == (400, ["error"])
+
+
+async def computed(simulation: Simulation, path: str, body: bytes) -> tuple[int, Any]:
     client = await Client.connect(simulation)
     async with client.stream:
-        head = f"POST {MESSAGES}/count_tokens HTTP/1.1\r\nHost: s\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: s\r\nContent-Length: {len(body)}\r\n\r\n"
         await client.stream.send_all(head.encode() + body)
-        found, headers = await client.head()
-        told = json.loads(await client.body(headers))
-        assert found == status
-        assert counted is None or told == counted
+        status, headers = await client.head()
+        return status, json.loads(await client.body(headers))
 
 
 async def test_a_koboldcpp_prompt_may_begin_with_the_script(simulation: Simulation) -> None:

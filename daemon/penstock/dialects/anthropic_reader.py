@@ -157,6 +157,8 @@ class MessageReader(AnswerReader):
             case "message_delta":
                 self._count(part.usage)
                 if part.delta is not None and part.delta.stop_reason:
+                    if not self._opened:
+                        self._open(Message(), None, events)
                     self._finish(part.delta.stop_reason, events)
             case "message_stop":
                 self._close(events)
@@ -212,6 +214,9 @@ class MessageReader(AnswerReader):
 
     def _finish(self, word: str, events: list[Event]) -> None:
         if self.complete:
+            return
+        if word == "error":
+            self._fail("the backend ended its answer with stop_reason 'error'", events)
             return
         self.complete = True
         reason = _REASONS.get(word, FinishReason.STOP)

@@ -51,6 +51,7 @@ class MessageStream:
         self._index = -1  # of the newest block
         self._block = ""  # what it is, while it is open
         self._delta = b""  # how a piece of it begins
+        self._held: list[tuple[str, object, str]] = []  # words from the middle of a call
         self._finish: Finish | None = None
         self._relayed = False  # the backend's own message_delta went out
         self._usage: Usage | None = None
@@ -123,6 +124,10 @@ class MessageStream:
 
     def _piece(self, kind: str, block: object, text: str, frames: list[bytes]) -> None:
         if self._block != kind:
+            if self._block == "tool_use":
+                # A block cannot be taken up again: what is said in the middle of a call waits for its end.
+                self._held.append((kind, block, text))
+                return
             self._begin(kind, block, frames)
         frames.append(self._delta + encode(text) + b"}}\n\n")
 
@@ -144,9 +149,12 @@ class MessageStream:
         )
 
     def _close(self, frames: list[bytes]) -> None:
-        if self._block:
+        while self._block:
             self._block = ""
             frames.append(_frame("content_block_stop", {"type": "content_block_stop", "index": self._index}))
+            held, self._held = self._held, []
+            for piece in held:
+                self._piece(*piece, frames)
 
 
 def head(request: Request, identity: Identity) -> dict[str, object]:

@@ -80,6 +80,9 @@ class OllamaReader(AnswerReader):
             # Sent on as it is only with all that clients ask of every line; they drop it or give up otherwise.
             if not shaped or text is None or line.done is None or not line.model or type(line.created_at) is not str:
                 raw = None
+            elif calls == []:
+                # Some clients read an empty list as the call of a tool.
+                raw = None
 
             if not (calls or line.done or line.done_reason or line.error):
                 if text and not thinking:

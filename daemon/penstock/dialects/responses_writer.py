@@ -50,6 +50,7 @@ class ResponseStream:
         self._opened = False
         self._items: list[Item] = []
         self._open_item: Item | None = None
+        self._held: list[Text | Thinking] = []  # words from the middle of a call
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
 
@@ -57,26 +58,7 @@ class ResponseStream:
         """Frames for these events."""
         frames: list[bytes] = []
         for event in events:
-            match event:
-                case Text():
-                    logprobs = event.logprobs if self._request.logprobs else None
-                    self._tell(self._item(Words, frames).add(event.text, logprobs), frames)
-                case Usage():
-                    self._usage = event
-                case Opened():
-                    self._open(frames)
-                case Thinking():
-                    self._tell(self._item(Reasoning, frames).add(event.text), frames)
-                case Finish():
-                    self._open(frames)
-                    self._close(frames, cut=event.reason is FinishReason.LENGTH)
-                    self._finish = event.reason
-                case ToolDelta():
-                    if event.id is not None:
-                        self._begin(Call(self._next_id("fc"), len(self._items), event.id, event.name or ""), frames)
-                    call = self._open_item
-                    if isinstance(call, Call) and event.arguments:
-                        self._tell(call.add(event.arguments), frames)
+            self._take(event, frames)
         return escape(b"".join(frames))
 
     def heartbeat(self) -> bytes:
@@ -122,6 +104,32 @@ class ResponseStream:
                 "total_tokens": usage.prompt_tokens + usage.completion_tokens,
             },
         }
+
+    def _take(self, event: Event, frames: list[bytes]) -> None:
+        match event:
+            case Text() | Thinking() if isinstance(self._open_item, Call):
+                # An item cannot be taken up again: what is said in the middle of a call waits for its end.
+                self._held.append(event)
+            case Text():
+                logprobs = event.logprobs if self._request.logprobs else None
+                self._tell(self._item(Words, frames).add(event.text, logprobs), frames)
+            case Usage():
+                self._usage = event
+            case Opened():
+                self._open(frames)
+            case Thinking():
+                self._tell(self._item(Reasoning, frames).add(event.text), frames)
+            case Finish():
+                self._open(frames)
+                self._close(frames, cut=event.reason is FinishReason.LENGTH)
+                self._finish = event.reason
+            case ToolDelta():
+                if event.id is not None:
+                    self._close(frames)
+                    self._begin(Call(self._next_id("fc"), len(self._items), event.id, event.name or ""), frames)
+                call = self._open_item
+                if isinstance(call, Call) and event.arguments:
+                    self._tell(call.add(event.arguments), frames)
 
     def _response(self, status: str) -> Object:
         asked = self._request.body
@@ -169,9 +177,12 @@ class ResponseStream:
         self._tell(item.begin(), frames)
 
     def _close(self, frames: list[bytes], *, cut: bool = False) -> None:
-        if self._open_item is not None:
+        while self._open_item is not None:
             self._tell(self._open_item.end("incomplete" if cut else "completed"), frames)
             self._open_item = None
+            held, self._held = self._held, []
+            for event in held:
+                self._take(event, frames)
 
     def _tell(self, events: Sequence[tuple[str, Object]], frames: list[bytes]) -> None:
         for name, said in events:

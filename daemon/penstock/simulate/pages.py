@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import trio
 
+from penstock.simulate import embeddings
 from penstock.simulate.asked import characters
 from penstock.simulate.connection import Request
 from penstock.simulate.records import Records, RequestRecord
@@ -74,7 +75,11 @@ def told(path: str, request: Request, models: Iterable[str]) -> Page:
         case ["api", "extra", "abort"] if request.method == "POST":
             return _json({"success": "true", "done": "true"})
         case ["messages", "count_tokens"] if request.method == "POST":
-            return _counted(request.body)
+            return _computed(lambda: _count(request.body))
+        case ["embeddings"] if request.method == "POST":
+            return _computed(lambda: embeddings.answer(request.body, ollama=False))
+        case ["api", "embed"] if request.method == "POST":
+            return _computed(lambda: embeddings.answer(request.body, ollama=True))
         case ["api", "show"] if request.method == "POST":
             return _show()
         case _:
@@ -128,12 +133,16 @@ def _ollama_model(name: str) -> dict[str, Any]:
     return {"name": name, "model": name, "modified_at": _STAMP, "size": 633_000, "digest": digest, "details": _DETAILS}
 
 
-def _counted(body: bytes) -> Page:
+def _computed(answer: Callable[[], dict[str, Any]]) -> Page:
+    """An answer to a body, which may be no JSON."""
     try:
-        messages = msgspec.json.decode(body, type=dict[str, Any]).get("messages")
+        return _json(answer())
     except ValueError as error:
-        return _json({"type": "error", "error": {"type": "invalid_request_error", "message": str(error)}}, 400)
-    return _json({"input_tokens": characters(messages)})
+        return _json({"error": {"type": "invalid_request_error", "message": str(error)}}, 400)
+
+
+def _count(body: bytes) -> dict[str, Any]:
+    return {"input_tokens": characters(msgspec.json.decode(body, type=dict[str, Any]).get("messages"))}
 
 
 def _show() -> Page:

@@ -1,0 +1,21 @@
+"""Every client there is."""
+
+from __future__ import annotations
+
+from matrix.client import Client
+from matrix.clients_native import Anthropic, KoboldCpp, OllamaChat, OllamaGenerate
+from matrix.clients_openai import OpenAIChat, OpenAICompletions, Responses, TypedEvents
+
+CLIENTS: dict[str, Client] = {
+    client.name: client
+    for client in (
+        OpenAIChat(),
+        OpenAICompletions(),
+        Responses(),
+        OllamaChat(),
+        OllamaGenerate(),
+        Anthropic(),
+        KoboldCpp(),
+        TypedEvents(),
+    )
+}

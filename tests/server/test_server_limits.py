@@ -114,11 +114,11 @@ async def test_the_refusal_reaches_a_client_that_goes_on_sending(
     head: bytes, piece: bytes, nursery: trio.Nursery
 ) -> None:
     """The client of every day: it sends all of its body before it looks for an answer."""
-    house = await settle_in(nursery, limits={"body": 65536})
+    house = await settle_in(nursery, limits={"body": 4096})
     with trio.fail_after(10):
         async with connected(house.address) as client:
             await client.send(HEAD + head)
-            for _ in range(8_000_000 // len(piece) if len(piece) != 6000 else 120):
+            for _ in range(8_000_000 // len(piece) if len(piece) != 6000 else 30):
                 await client.send(piece)
             assert (await client.head())[0] == 413
         await house.until(lambda: house.daemon._listener.connections == 0)

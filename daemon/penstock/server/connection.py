@@ -124,6 +124,11 @@ class Connection:
         if not self._in_request:
             self._reading.cancel(reason="draining")
 
+    @property
+    def has_whole_request(self) -> bool:
+        """Whether the running request's body is all here."""
+        return self._protocol.connection.their_state is h11.DONE
+
     def while_here(self) -> trio.CancelScope:
         """A scope for work of which nobody but this client has anything: it is cancelled when the client leaves."""
         self._while_here = trio.CancelScope()

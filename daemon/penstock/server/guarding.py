@@ -22,8 +22,8 @@ from penstock.policy.keys import NOBODY, Key, Keys
 
 #: Where clients look whether anybody is there, before they have a key.
 PUBLIC = frozenset({"ollama.probe", "ollama.version", "admin.health"})
-#: The blueprint whose routes want a key with ``admin``.
-ADMIN = "admin."
+#: What wants a key with ``admin``: a blueprint, or one route.  Other clients' prompts may stand in llama.cpp's slots.
+ADMIN = ("admin.", "opaque.slots", "opaque.manage", "opaque.has_blob")
 
 _holder: ContextVar[Key] = ContextVar("holder", default=NOBODY)
 

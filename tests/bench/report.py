@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from .scenarios import MUSTS, SCENARIOS, Must, Results, Scenario
-from .targets import RELAY, TARGETS
+from .targets import TARGETS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -32,12 +32,12 @@ class Verdict:
 
 
 def judge(must: Must, results: Results) -> Verdict:
-    """The figure of each repeat; where it is a comparison, with the relay in the same repeat."""
+    """The figure of each repeat; where it is a comparison, with the yardstick in the same repeat."""
     values = []
     for (variant, target), repeats in results.items():
         if target == must.target.name:
-            beside = results.get((variant, RELAY.name), ()) if must.beside_relay else repeats
-            values += [must.value(own, relay) for own, relay in zip(repeats, beside, strict=False)]
+            others = repeats if must.beside is None else results.get((variant, must.beside.name), ())
+            values += [must.value(own, other) for own, other in zip(repeats, others, strict=False)]
     return Verdict(must, values)
 
 

@@ -115,7 +115,7 @@ SCENARIOS = {
             _one(_paced), (5, 2),
         ),
         Scenario(
-            "c", "64 streams at full speed", (DIRECT, *WITH_NAIVE),
+            "c", "64 streams at full speed", EVERY,
             (Column("chunks/s", "rate"), _cpu("CPU µs/chunk", 2), *_SHARES), _one(_full_speed), (4, 1),
         ),
         Scenario(
@@ -146,7 +146,9 @@ SCENARIOS = {
 
 @dataclass(frozen=True)
 class Must:
-    """A bound, and how the figure that it bounds is made from a target's figures and the relay's of the same repeat."""
+    """A bound, and how the figure that it bounds is made from a target's figures and those ``beside`` it in the same
+    repeat.
+    """
 
     letter: str
     text: str
@@ -157,18 +159,18 @@ class Must:
     digits: int = 2
     at_least: bool = False
     worst: bool = False  #: of all variants and repeats, instead of the median
-    beside_relay: bool = False  #: the figure needs the relay in the same repeat
+    beside: Target | None = None  #: the figure needs this yardstick in the same repeat
 
     def met(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
 
 
 def _own(key: str) -> Callable[[Figures, Figures], float]:
-    return lambda own, relay: own[key]
+    return lambda own, beside: own[key]
 
 
 def _ratio(key: str) -> Callable[[Figures, Figures], float]:
-    return lambda own, relay: own[key] / relay[key]
+    return lambda own, beside: own[key] / beside[key]
 
 
 def _added_ms(own: Figures, relay: Figures) -> float:
@@ -177,16 +179,19 @@ def _added_ms(own: Figures, relay: Figures) -> float:
 
 _CPU = "cpu_target_us"
 _TIMES = "× relay"
+_TIMES_NAIVE = "× obvious"
 
 MUSTS = (
-    Must("a", "chunk latency of one stream, p50 above the relay's", SAME, _added_ms, 0.1, "ms", beside_relay=True),
-    Must("b", "CPU per chunk", SAME, _ratio(_CPU), 1.2, _TIMES, beside_relay=True),
-    Must("b", "CPU per chunk, OpenAI to Ollama", TO_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside_relay=True),
-    Must("b", "CPU per chunk, Ollama to OpenAI", FROM_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside_relay=True),
-    Must("c", "chunks/s at full speed", SAME, _ratio("rate"), 1.0, _TIMES, at_least=True, beside_relay=True),
+    Must("a", "chunk latency of one stream, p50 above the relay's", SAME, _added_ms, 0.1, "ms", beside=RELAY),
+    Must("b", "CPU per chunk", SAME, _ratio(_CPU), 1.2, _TIMES, beside=RELAY),
+    Must("b", "CPU per chunk, OpenAI to Ollama", TO_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside=RELAY),
+    Must("b", "CPU per chunk, Ollama to OpenAI", FROM_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside=RELAY),
+    Must("c", "chunks/s at full speed", SAME, _ratio("rate"), 1.0, _TIMES, at_least=True, beside=RELAY),
     Must("c", "CPU per chunk at full speed", SAME, _own(_CPU), 5, "µs", 1),
     Must("d", "CPU per short request", SAME, _own(_CPU), 750, "µs", 0),
+    Must("d", "the same, beside the obvious way", SAME, _ratio(_CPU), 0.62, _TIMES_NAIVE, beside=NAIVE),
     Must("e", "first token of 64 at once, p50", SAME, _own("p50_ms"), 40, "ms", 1),
+    Must("e", "the same, beside the obvious way", SAME, _ratio("p50_ms"), 0.58, _TIMES_NAIVE, beside=NAIVE),
     Must("f", "leaving reaches the backend, worst p99", SAME, _own("p99_ms"), 20, "ms", 1, worst=True),
     Must("f", "leaving reaches the backend, worst of all", SAME, _own("max_ms"), 50, "ms", 1, worst=True),
     Must("g", "growth under a stopped reader", SAME, _own("grown_mib"), 2, "MiB"),

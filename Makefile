@@ -6,12 +6,12 @@ BIN    := $(VENV)/bin
 DEV    := $(VENV)/dev.stamp
 RUN    := $(VENV)/run.stamp
 
-.PHONY: demo test test-all lint types bench bench-quick build clean help
+.PHONY: demo test test-heavy test-all lint types bench bench-quick build clean help
 
 help:
 	@echo "make demo       install penstock and watch a stream, and one that is cut"
 	@echo "make test       lint, types and the everyday tests"
-	@echo "make test-all   the same with the heavy tests"
+	@echo "make test-heavy the tests that take longer or want a quiet machine; make test-all does both"
 	@echo "make bench      measure, and write the table of docs/performance.md"
 	@echo "make build      wheel and source distribution in dist/"
 
@@ -32,16 +32,19 @@ demo: $(RUN)
 lint: $(DEV)
 	$(BIN)/ruff check daemon tests
 	$(BIN)/ruff format --check daemon tests
-	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913 $$(git ls-files "daemon/*.py")
+	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913 $$(find daemon -name "*.py")
 
 types: $(DEV)
 	$(BIN)/mypy
 
+# Half of the tests' time is waiting for real sockets and processes: two files at a time.
 test: lint types
-	$(BIN)/pytest -m 'not heavy'
+	$(BIN)/pytest -m 'not heavy' -n 2 --dist loadfile
 
-test-all: lint types
-	$(BIN)/pytest
+test-heavy: $(DEV)
+	$(BIN)/pytest -m heavy
+
+test-all: test test-heavy
 
 bench: $(DEV)
 	$(BIN)/python -m tests.bench --write docs/performance.md

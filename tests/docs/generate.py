@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+# As a script it has this folder alone on its path.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from click.testing import CliRunner
 from full_requests import fullest, smallest
 
+from matrix.table import page as matrix
 from penstock.chat.events import Event, Opened, Text
 from penstock.chat.lifecycle import TABLE, Phase, Step
 from penstock.chat.reasons import Reason
@@ -226,7 +231,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"verbs": verbs},
     "docs/streams.md": {"lifecycle": lifecycle, "heartbeats": heartbeats, "errors": errors},
     "docs/metrics.md": {"metrics": metrics},
-    "docs/dialects.md": {"dropped": dropped},
+    "docs/dialects.md": {"matrix": matrix, "dropped": dropped},
     "docs/ides.md": {"ides": ides},
     "docs/commands.md": {
         "check": lambda: shown("check", "penstock.toml"),

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -142,12 +143,18 @@ def simulated(*options: str) -> Iterator[Simulated]:
         server.kill()
 
 
+def ready(line: str) -> str | None:
+    """The URL that the launcher prints; the server's own log may write into the same line."""
+    found = re.search(r"READY (http://[0-9.:]+)", line)
+    return found[1] if found else None
+
+
 @contextlib.contextmanager
 def llama(model: Path, **settings: object) -> Iterator[Server]:
     launcher = Path(__file__).with_name("llama_server.py")
     server = Server(sys.executable, str(launcher), str(model), json.dumps(settings))
     try:
-        server.url = server.said(lambda line: line.split()[1] if line.startswith("READY ") else None)
+        server.url = server.said(ready)
         yield server
     finally:
         server.kill()

@@ -10,6 +10,7 @@ from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sa
 from penstock.dialects import fields, jsontext
 from penstock.dialects.anthropic_messages import messages
 from penstock.dialects.fields import Object, refuse, required
+from penstock.dialects.tools import function_tool
 from penstock.errors import BadRequest
 
 _KNOWN = frozenset(
@@ -70,14 +71,7 @@ def _tools(body: Object, unmapped: list[str]) -> tuple[Tool, ...]:
         if item.get("type") not in (None, "custom"):
             unmapped.append(where.rstrip("."))
             continue
-        tools.append(
-            Tool(
-                name=required(item, "name", where),
-                description=fields.text(item, "description", where=where),
-                parameters=fields.mapping(item, "input_schema", where=where),
-                strict=fields.boolean(item, "strict", where=where),
-            )
-        )
+        tools.append(function_tool(item, where, schema="input_schema"))
     return tuple(tools)
 
 

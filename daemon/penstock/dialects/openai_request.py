@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
 from penstock.dialects import fields, jsontext
-from penstock.dialects.fields import Object, refuse, required
+from penstock.dialects.fields import Object, refuse
 from penstock.dialects.openai_messages import messages
+from penstock.dialects.tools import function_tool
 from penstock.errors import BadRequest
 
 # Fields that a neutral one carries, without those that only one of the two operations has.
@@ -202,14 +203,7 @@ def _tools(body: Object, unmapped: list[str]) -> tuple[Tool, ...]:
             continue
         function = fields.mapping(item, "function", where=where) or {}
         where += "function."
-        tools.append(
-            Tool(
-                name=required(function, "name", where),
-                description=fields.text(function, "description", where=where),
-                parameters=fields.mapping(function, "parameters", where=where),
-                strict=fields.boolean(function, "strict", where=where),
-            )
-        )
+        tools.append(function_tool(function, where))
     return tuple(tools)
 
 

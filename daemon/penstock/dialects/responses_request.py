@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
 from penstock.dialects import fields, jsontext
-from penstock.dialects.fields import Object, refuse, required
+from penstock.dialects.fields import Object, refuse
 from penstock.dialects.responses_input import messages
+from penstock.dialects.tools import function_tool
 from penstock.errors import BadRequest
 
 #: What refers to something that OpenAI's servers keep, or makes them work on without the client.
@@ -83,14 +84,7 @@ def _tools(body: Object, unmapped: list[str]) -> tuple[Tool, ...]:
         if item.get("type") != "function":
             unmapped.append(where.rstrip("."))
             continue
-        tools.append(
-            Tool(
-                name=required(item, "name", where),
-                description=fields.text(item, "description", where=where),
-                parameters=fields.mapping(item, "parameters", where=where),
-                strict=fields.boolean(item, "strict", where=where),
-            )
-        )
+        tools.append(function_tool(item, where))
     return tuple(tools)
 
 

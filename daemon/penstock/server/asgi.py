@@ -145,18 +145,11 @@ def json_of(request: Request) -> bytes:
 
 async def while_connected(sink: Sink, answer: Callable[[], Awaitable[tuple[int, bytes]]]) -> None:
     """Make a JSON answer that takes questions to backends, and drop it when the client leaves."""
-    async with trio.open_nursery() as nursery:
-
-        async def watch() -> None:
-            await sink.gone()
-            nursery.cancel_scope.cancel(reason="client_gone")
-
-        nursery.start_soon(watch)
+    with sink.while_here():
         status, body = await answer()
         await sink.start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         sink.put(body)
         await sink.finish(WRITE)
-        nursery.cancel_scope.cancel(reason="answered")
 
 
 #: Seconds without an accepted byte for answers that are no streams.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 from penstock.relay.delivery import Headers
@@ -55,6 +56,10 @@ class Sink:
 
     def cut(self) -> None:
         self._connection.reset()
+
+    def while_here(self) -> trio.CancelScope:
+        """See :meth:`Connection.while_here`."""
+        return self._connection.while_here()
 
     async def gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -39,16 +39,12 @@ def get(path: str, *headers: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", HOST, *headers, "", ""]).encode()
 
 
-class Client:
-    """One connection."""
+class Answers:
+    """What comes on one connection, taken apart by hand."""
 
-    def __init__(self, stream: trio.SocketStream, host: str) -> None:
+    def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
-        self.host = host
         self.buffer = b""
-
-    async def send(self, data: bytes) -> None:
-        await self.stream.send_all(data.replace(HOST.encode(), b"Host: " + self.host.encode()))
 
     async def until(self, mark: bytes) -> bytes:
         """Everything up to and with ``mark``."""
@@ -81,6 +77,17 @@ class Client:
         data = await self.take(size + 2)
         assert data.endswith(b"\r\n")
         return data[:-2]
+
+
+class Client(Answers):
+    """One connection."""
+
+    def __init__(self, stream: trio.SocketStream, host: str) -> None:
+        super().__init__(stream)
+        self.host = host
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data.replace(HOST.encode(), b"Host: " + self.host.encode()))
 
     async def body(self, headers: dict[str, str]) -> bytes:
         """A body with a length, chunked, or up to the close."""

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from penstock.simulate.server import Simulation
+from rawhttp import Answers
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 OLLAMA_CHAT, GENERATE = "/api/chat", "/api/generate"
@@ -24,48 +25,12 @@ def call(path: str, script: str, *headers: str, **fields: Any) -> bytes:
     return head.encode() + body
 
 
-class Client:
+class Client(Answers):
     """One connection."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
-        self.buffer = b""
 
     @classmethod
     async def connect(cls, simulation: Simulation) -> Client:
         return cls(await trio.open_tcp_stream("127.0.0.1", int(simulation.url.rsplit(":", 1)[1])))
-
-    async def until(self, mark: bytes) -> bytes:
-        """Everything up to and with ``mark``."""
-        while mark not in self.buffer:
-            data = await self.stream.receive_some()
-            assert data, f"the answer ended before {mark!r}: {self.buffer!r}"
-            self.buffer += data
-        taken, found, self.buffer = self.buffer.partition(mark)
-        return taken + found
-
-    async def head(self) -> tuple[int, dict[str, str]]:
-        """The status and the headers, names in lower case."""
-        lines = (await self.until(b"\r\n\r\n")).decode().split("\r\n")
-        assert lines[0].startswith("HTTP/1."), lines[0]
-        pairs = (line.split(": ", 1) for line in lines[1:-2])
-        return int(lines[0].split()[1]), {name.lower(): value for name, value in pairs}
-
-    async def take(self, size: int) -> bytes:
-        """Exactly so many bytes."""
-        while len(self.buffer) < size:
-            data = await self.stream.receive_some()
-            assert data, f"the answer ended {size - len(self.buffer)} bytes early: {self.buffer!r}"
-            self.buffer += data
-        taken, self.buffer = self.buffer[:size], self.buffer[size:]
-        return taken
-
-    async def chunk(self) -> bytes:
-        """The next chunk, checked; b"" is the last one."""
-        size = int(await self.until(b"\r\n"), 16)
-        data = await self.take(size + 2)
-        assert data.endswith(b"\r\n")
-        return data[:-2]
 
     async def chunk_with(self, mark: bytes) -> bytes:
         """The next chunk that has ``mark`` in it."""

@@ -25,7 +25,8 @@ def main(model: str, settings: str = "{}") -> None:
     for name, value in json.loads(settings).items():
         setattr(params, name, value)
     server = xllamacpp.Server(params)
-    print("READY", server.listening_address, flush=True)
+    # One write, a line of its own: the server's threads are writing their log to the same pipe.
+    os.write(1, f"\nREADY {server.listening_address}\n".encode())
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     # the server's threads need no farewell, and may be in mid-answer
     os._exit(0)

@@ -58,7 +58,8 @@ def _frames(body: bytes) -> list[dict[str, Any]]:
     assert "\r" not in text
     assert text.endswith("\n\n"), "cut in the middle of a frame"
     events = []
-    for frame in text.removesuffix("\n\n").split("\n\n"):
+    # a comment is one line of its own between two events
+    for frame in text.replace(": keep-alive\n", "").removesuffix("\n\n").split("\n\n"):
         name, data = frame.split("\n")
         assert name.startswith("event: ") and data.startswith("data: "), frame
         event = json.loads(data[6:])

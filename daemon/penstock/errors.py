@@ -14,7 +14,8 @@ from typing import ClassVar
 class PenstockError(Exception):
     """What all of ours have in common.
 
-    ``message`` is one readable sentence: what happened, where, what to do.
+    ``message`` is one readable sentence: what happened, where, what to do.  ``logged`` is the same without what a
+    client wrote, which may be a prompt.
     """
 
     code: str = "internal"
@@ -28,6 +29,7 @@ class PenstockError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.logged = message
 
 
 class ConfigError(PenstockError):
@@ -39,6 +41,18 @@ class ConfigError(PenstockError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class RestartNeeded(PenstockError):
+    """What changed in the configuration cannot be taken over by a running daemon; ``keys`` names it."""
+
+    code = "restart_needed"
+    party = "owner"
+    status = 409
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(f"a running penstock cannot change {', '.join(keys)}: restart it, or take that change back")
+        self.keys = keys
 
 
 class NoBackend(PenstockError):
@@ -59,12 +73,16 @@ class RequestError(PenstockError):
 
 
 class BadRequest(RequestError):
-    """The body cannot be understood; ``param`` is the path of the offending field where one is known."""
+    """The body cannot be understood.
+
+    ``param`` is the path of the offending field where one is known, ``got`` what stands there.
+    """
 
     code = "bad_request"
 
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, param: str | None = None, got: str = "") -> None:
+        super().__init__(f"{message} (got {got})" if got else message)
+        self.logged = message
         self.param = param
 
 
@@ -133,6 +151,27 @@ class MethodNotAllowed(RequestError):
     status = 405
 
 
+class UpgradeRequired(RequestError):
+    """The path speaks WebSocket, and the request does not ask for it, or for no version that we know."""
+
+    code = "upgrade_required"
+    status = 426
+
+
+class ChatRunning(RequestError):
+    """The WebSocket has a chat of this id that is not over."""
+
+    code = "chat_running"
+    status = 409
+
+
+class TooManyChats(RequestError):
+    """The WebSocket has as many chats as it may have at a time."""
+
+    code = "too_many_chats"
+    status = 429
+
+
 class TooLarge(RequestError):
     code = "too_large"
     status = 413
@@ -168,6 +207,14 @@ class QueueTimeout(StreamError):
     code = "queue_timeout"
     status = 503
     retry_after = 5.0
+
+
+class Exhausted(StreamError):
+    """penstock itself lacks what a connection needs; no backend is at fault, and another one would not help."""
+
+    code = "exhausted"
+    status = 503
+    retry_after = 2.0
 
 
 class Draining(StreamError):

@@ -46,6 +46,9 @@ def test_a_busy_daemon() -> None:
     told = {
         "status": "ok",
         "version": "0.1.0",
+        "generation": 7,
+        "loaded": "2026-01-01T12:00:00+00:00",
+        "older_generations": {"5": 2},
         "streams": {"prefill": 1, "queued": 2},
         "backends": {
             "ollama": gate | {"slots": 1, "busy": 1, "waiting": 2, "resting": False},
@@ -54,7 +57,9 @@ def test_a_busy_daemon() -> None:
     }
     assert list(lines(DOOR, told)) == [
         "penstock 0.1.0 on http://127.0.0.1:11435: ok",
+        "config    generation 7, loaded 2026-01-01T12:00:00+00:00",
         "streams   1 prefill, 2 queued",
+        "          2 of generation 5",
         "backends  ollama  1 of 1 slots busy, 2 waiting",
         "          cloud   0 of 8 slots busy, 0 waiting, at rest after failures",
     ]
@@ -75,7 +80,9 @@ async def test_a_running_daemon(file: Path, port: int, nursery: trio.Nursery) ->
     await nursery.start(daemon.serve)
     code, told, fault = await status(file)
     assert (code, fault) == (0, "")
-    assert told.splitlines()[1:] == ["streams   none", "backends  sim  0 of 2 slots busy, 0 waiting"]
+    _, config, *rest = told.splitlines()
+    assert config.startswith("config    generation 1, loaded 20")
+    assert rest == ["streams   none", "backends  sim  0 of 2 slots busy, 0 waiting"]
     daemon.state.draining = True
     assert (await status(file))[1].splitlines()[0].endswith(f"on http://127.0.0.1:{port}: draining")
 

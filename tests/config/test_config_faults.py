@@ -228,7 +228,14 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
         '[routes]\n"*" = ["gpu"]\n[backends.gpu]\nkind = "cuda"\nurl = "http://gpu"',
         [
             '4:8: backends.gpu.kind: "cuda" is no choice; known: anthropic, koboldcpp, '
-            "llamacpp, ollama, openai, simulate"
+            "llamacpp, lmstudio, ollama, openai, simulate, vllm"
+        ],
+    ),
+    "keys that mean nothing": (
+        '[backends.a]\nkind = "ollama"\nurl = "http://a"\nfim = "fim"\nusage = true\nresponses = "native"',
+        [
+            '4:1: backends.a.fim: is for servers that speak OpenAI, and this one is of kind "ollama"',
+            '6:1: backends.a.responses: is for servers that speak OpenAI, and this one is of kind "ollama"',
         ],
     ),
 }

@@ -16,7 +16,11 @@ LIMIT = 1 << 20
 
 def lines(*chunks: bytes, limit: int = LIMIT) -> list[bytes]:
     cutter = ndjson.Lines(limit)
-    return [line for chunk in chunks for line in cutter.receive(chunk)] + cutter.end()
+    found = []
+    for chunk in chunks:
+        found += cutter.receive(chunk)
+        cutter.check()
+    return found + cutter.end()
 
 
 CASES = {
@@ -57,6 +61,14 @@ def test_a_line_beyond_the_limit(chunk: int, ending: bytes) -> None:
     with pytest.raises(BackendGarbled, match=r"100 bytes \(limits\.line\)") as caught:
         lines(*(body[i : i + chunk] for i in range(0, len(body), chunk)), limit=100)
     assert caught.value.layer == "parse"
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\n4\n"])
+def test_the_lines_before_a_long_one_come_out(ending: bytes) -> None:
+    cutter = ndjson.Lines(100)
+    assert cutter.receive(b"1\n2\n" + b"x" * 99 + b"\n" + b"x" * 101 + ending) == [b"1\n", b"2\n", b"x" * 99 + b"\n"]
+    with pytest.raises(BackendGarbled):
+        cutter.check()
 
 
 def test_many_lines_are_no_long_line() -> None:

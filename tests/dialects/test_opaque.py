@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.chat.events import Finish, FinishReason, Opaque
+from penstock.config.model import SHAPE, Manner
 from penstock.dialects import multipart, opaque
 from penstock.dialects.base import Identity, Limits, Timing
 from penstock.dialects.opaque import Asked, OpaqueNorth, OpaqueSouth
@@ -21,7 +22,7 @@ def part(name: str, value: bytes, more: str = "") -> bytes:
 
 
 def asked(body: bytes, media: str = "application/json", path: str = "/v1/rerank", query: str = "") -> Asked:
-    return opaque.asked("POST", path, query, body, media, "*/*", depth=64)
+    return opaque.asked("POST", path, query, body, media, "*/*", shape=SHAPE)
 
 
 def sent(found: Asked, kind: str = "openai", model: str = "target") -> tuple[str, bytes]:
@@ -110,6 +111,33 @@ def test_a_model_in_the_query_counts_and_is_renamed_as_well() -> None:
     for query in ("model=m&model=n", "model=n"):
         with pytest.raises(BadRequest, match="several models"):
             asked(b'{"model":"m"}', query=query)
+
+
+@pytest.mark.parametrize(
+    ("query", "kept", "dropped"),
+    [
+        ("a=%20&b", "a=%20&b", ()),
+        ("key=secret", "", ("key",)),
+        ("x=1&API_KEY=s&y=2&access%5Ftoken=t", "x=1&y=2", ("api_key", "access_token")),
+        ("model=target&token=s", "model=target", ("token",)),
+    ],
+)
+def test_a_clients_key_stays_behind(query: str, kept: str, dropped: tuple[str, ...]) -> None:
+    found = asked(b"", path="/props", query=query)
+    call = OpaqueSouth(SOUTHBOUND["llamacpp"], found).encode(opaque.request_of(found, "m"), "target")
+    assert (call.path, call.dropped) == (f"/props?{kept}".rstrip("?"), dropped)
+
+
+@pytest.mark.parametrize("query", ["api_base=http://evil", "x=1&Base%5FURL=http://evil", "host=evil"])
+def test_no_query_turns_a_request_elsewhere(query: str) -> None:
+    with pytest.raises(BadRequest, match="the owner's to choose"):
+        asked(b"", query=query)
+
+
+def test_a_backend_that_gets_nothing_unread() -> None:
+    found = asked(b"{}")
+    with pytest.raises(BadRequest, match="nothing is passed on unread"):
+        OpaqueSouth(SOUTHBOUND["openai"], found).encode(opaque.request_of(found, "m"), "m", Manner(passthrough=False))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from penstock.chat.request import (
 from penstock.dialects import openai_models
 from penstock.dialects.base import Limits
 from penstock.dialects.openai import llamacpp_south, openai_north, openai_south
-from penstock.errors import BackendGarbled, BadRequest
+from penstock.errors import BackendGarbled
 
 ALWAYS = {"model": "qwen", "stream": True, "stream_options": {"include_usage": True}}
 
@@ -62,13 +62,6 @@ class TestOwnDialect:
         body = json.dumps({"model": "m", "prompt": "p", **said}).encode()
         call = llamacpp_south.encode(openai_north.parse("completion", body), "qwen")
         assert json.loads(call.body)["return_progress"] is sent
-
-    def test_a_suffix_needs_a_backend_that_reads_it(self) -> None:
-        request = openai_north.parse("completion", b'{"model":"m","prompt":"p","suffix":"s"}')
-        assert json.loads(openai_south.encode(request, "qwen").body)["suffix"] == "s"
-        with pytest.raises(BadRequest) as caught:
-            llamacpp_south.encode(request, "qwen")
-        assert caught.value.param == "suffix"
 
 
 def ollama(operation: Operation = Operation.CHAT, **fields: object) -> Request:

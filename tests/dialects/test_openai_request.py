@@ -17,6 +17,7 @@ from penstock.chat.request import (
     Tool,
     ToolCall,
 )
+from penstock.config.model import Shape
 from penstock.dialects.openai import openai_north
 from penstock.dialects.registry import NORTHBOUND
 from penstock.errors import BadRequest
@@ -272,6 +273,6 @@ def test_the_depth_is_the_owners(name: str) -> None:
     north = NORTHBOUND[name]
     asked = b"input" if name == "responses" else b"prompt"
     body = b'{"model":"m","%b":"x","messages":[{"role":"user","content":"x"}],"metadata":{"a":[]}}' % asked
-    assert north.parse("chat", body, depth=8).model == "m"
+    assert north.parse("chat", body, shape=Shape(depth=8)).model == "m"
     with pytest.raises(BadRequest, match="deeper than 2"):
-        north.parse("chat", body, depth=2)
+        north.parse("chat", body, shape=Shape(depth=2))

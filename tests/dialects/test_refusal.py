@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.dialects.refusal import leads_to
 from penstock.dialects.registry import SOUTHBOUND
 
 #: status and body of the backend; status, message, code and type of the error
@@ -75,6 +76,21 @@ REFUSALS: dict[str, tuple[int, bytes, tuple[int, str, str | None, str | None]]] 
         (502, "the backend answered with HTTP 204: HTTP 204 without a word", None, None),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("http://evil.test:8/v1", " (to evil.test:8)"),
+        ("//evil.test/v1", " (to evil.test)"),
+        ("https://me:secret@[::1]:8", " (to [::1]:8)"),
+        ("/elsewhere", ""),
+        ("", ""),
+        ("http://\x1b[31m/", ""),
+    ],
+)
+def test_a_redirect_is_told_with_its_host_alone(location: str, told: str) -> None:
+    assert leads_to(location) == told
 
 
 @pytest.mark.parametrize("kind", sorted(SOUTHBOUND))

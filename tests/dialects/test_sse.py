@@ -33,6 +33,33 @@ CASES: list[tuple[str, bytes, list[Frame | Comment]]] = [
     ("bare colon", b":\n\ndata: a\n\n", [COMMENT, plain(b"a")]),
     ("comment inside a frame", b"data: a\n: c\n\n", [COMMENT, plain(b"a")]),
     ("event name", b"event: error\ndata: a\n\ndata: b\n\n", [Frame(b"a", None, "error"), plain(b"b")]),
+    ("named frames", b"event: a\ndata: 1\n\nevent:  b\ndata: \n\n", [Frame(b"1", None, "a"), Frame(b"", None, " b")]),
+    (
+        "a named frame of two lines",
+        b"event: a\ndata: 1\ndata: 2\n\nevent: b\ndata: 3\n\n",
+        [
+            Frame(b"1\n2", None, "a"),
+            Frame(b"3", None, "b"),
+        ],
+    ),
+    (
+        "a name alone between named frames",
+        b"event: a\ndata: 1\n\nevent: b\n\nevent: c\ndata: 2\n\n",
+        [
+            Frame(b"1", None, "a"),
+            COMMENT,
+            Frame(b"2", None, "c"),
+        ],
+    ),
+    (
+        "a comment between named frames",
+        b"event: a\ndata: 1\n\n: c\n\nevent: b\ndata: 2\n\n",
+        [
+            Frame(b"1", None, "a"),
+            COMMENT,
+            Frame(b"2", None, "b"),
+        ],
+    ),
     ("name after the data", b"data: a\nevent: x\n\n", [Frame(b"a", None, "x")]),
     ("event without data", b"event: ping\n\ndata: a\n\n", [COMMENT, plain(b"a")]),
     ("empty data", b"data:\n\ndata: a\n\n", [Frame(b""), plain(b"a")]),
@@ -64,7 +91,11 @@ def decoded(*pieces: bytes) -> list[Frame | Comment]:
 
 
 def in_steps(decoder: Decoder, body: bytes, step: int) -> list[Frame | Comment]:
-    return [frame for at in range(0, len(body), step) for frame in decoder.receive(body[at : at + step])]
+    found = []
+    for at in range(0, len(body), step):
+        found += decoder.receive(body[at : at + step])
+        decoder.check()
+    return found
 
 
 @pytest.mark.parametrize(("body", "frames"), [pytest.param(*case[1:], id=case[0]) for case in CASES])
@@ -114,6 +145,17 @@ class TestLimit:
             with pytest.raises(BackendGarbled, match=r"limits\.line") as caught:
                 in_steps(Decoder(100), body, step)
             assert caught.value.layer == "parse"
+
+    @pytest.mark.parametrize(
+        "more", [b"data: " + b"x" * 95 + b"\n\n", b"data: " + b"x" * 95, b": " + b"x" * 100 + b"\n", b"{" + b"x" * 100]
+    )
+    @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"], ids=["LF", "CRLF"])
+    def test_the_frames_before_it_come_out(self, more: bytes, end: bytes) -> None:
+        decoder = Decoder(100)
+        frames = decoder.receive(b"data: a" + end + b"data: " + b"b" * 94 + end + more + b"\n\ndata: c\n\n")
+        assert [frame.data for frame in frames if isinstance(frame, Frame)] == [b"a", b"b" * 94]
+        with pytest.raises(BackendGarbled):
+            decoder.check()
 
     def test_it_counts_for_each_event_anew(self) -> None:
         body = (b"data: " + b"x" * 94 + b"\n\n: " + b"x" * 98 + b"\n") * 5

@@ -213,4 +213,5 @@ _FULLEST: dict[tuple[str, str], dict[str, object]] = {
         "metadata": {"a": "b"},
     },
     ("typed_events", "chat"): {"message": "t", "model": "m", "top_k": 40, "user": "u"},
+    ("websocket", "chat"): {"message": "t", "model": "m", "top_k": 40, "user": "u"},
 }

@@ -1,6 +1,7 @@
-"""The parts of the pages that are made by running the code.  ``python tests/docs/generate.py`` writes them.
+"""The parts of the pages that are made by running the code, and the manual pages, which are made of these.
 
-Each stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; test_docs_generated.py tells when one is stale.
+``python tests/docs/generate.py`` writes them.  Each part stands between ``<!-- NAME:begin -->`` and
+``<!-- NAME:end -->``; test_docs_generated.py tells when one is stale, and test_docs_man.py when a manual page is.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from tempfile import TemporaryDirectory
 # As a script it has this folder alone on its path.
 sys.path.append(str(Path(__file__).parents[1]))
 
+import trio
 from click.testing import CliRunner
 from full_requests import fullest, smallest
+from manpages import PAGES
+from prometheus_client import CollectorRegistry, Metric
 
 from matrix.table import page as matrix
 from penstock.chat.events import Event, Opened, Text
@@ -27,9 +31,10 @@ from penstock.cli.ide import Setting, filled, snippet
 from penstock.cli.main import VERBS
 from penstock.cli.main import main as cli
 from penstock.cli.tools import TOOLS
-from penstock.config.model import Backend, Config, Timeouts
+from penstock.config.model import MANNER, Backend, Config, Timeouts
 from penstock.dialects.base import Identity, Northbound
 from penstock.dialects.registry import NORTHBOUND, SOUTHBOUND
+from penstock.dialects.responses import south_for
 from penstock.errors import BadRequest, StreamError
 from penstock.observe.observer import line
 from penstock.relay.clocks import Clocks
@@ -119,12 +124,17 @@ def metrics() -> str:
     collected.refused("bad_request")
     collected.fell_back("b", Reason.CONNECT_FAILED)
     rows = []
-    for metric in collected.registry.collect():
+    for metric in trio.run(scraped, collected.registry):
         labels = dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le")
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
         told = ", ".join(f"`{label}`" for label in labels)
         rows.append((f"`{name}`", metric.type, told or "–", metric.documentation))
     return table(("metric", "type", "labels", "what"), sorted(rows))
+
+
+async def scraped(registry: CollectorRegistry) -> list[Metric]:
+    """Some numbers are the event loop's."""
+    return list(registry.collect())
 
 
 def outcome() -> Outcome:
@@ -177,7 +187,8 @@ def dropped() -> str:
             if kind == "simulate":
                 continue
             try:
-                told = ", ".join(f"`{field}`" for field in south.encode(request, "m").dropped) or "nothing"
+                asked_by = south_for(request, south, MANNER) if request.dialect == "responses" else south
+                told = ", ".join(f"`{field}`" for field in asked_by.encode(request, "m").dropped) or "nothing"
             except BadRequest as error:
                 told = f"refused: {error.message}"
             kinds.setdefault(told, []).append(kind)
@@ -272,6 +283,8 @@ def main() -> None:
         for name, make in blocks.items():
             text = replaced(text, name, make())
         path.write_text(text)
+    for page, make in PAGES.items():
+        (ROOT / page).write_text(make())
 
 
 if __name__ == "__main__":

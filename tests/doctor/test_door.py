@@ -44,7 +44,8 @@ def test_the_addresses_are_the_files(listen: str, urls: list[str]) -> None:
 )
 def test_the_name_is_one_that_the_guard_allows(listen: str, names: list[str], url: str, host: str) -> None:
     (door,) = opened(f'["{listen}"]', f"allowed_hosts = {names}\n")
-    assert (door.url, door.request("GET", "/health").headers["host"]) == (url, host)
+    assert door.url == url
+    assert f"\r\nHost: {host}\r\n".encode() in door.outgoing("GET", "/health")
 
 
 @pytest.mark.parametrize(

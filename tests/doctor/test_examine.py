@@ -80,7 +80,7 @@ async def test_a_daemon_that_runs_is_asked(file: Path, port: int, nursery: trio.
     [
         (standins.OLLAMA, "ollama", ["ok: URL is Ollama 0.33.0, with 1 model", "ok: 'm': first token"]),
         (standins.LLAMACPP, "llamacpp", ["ok: URL is llama.cpp b7000-abc, with 1 model", "ok: 'm': first token"]),
-        (standins.VLLM, "openai", ["ok: URL is vLLM 0.12.0, with 1 model", "ok: 'm': first token"]),
+        (standins.VLLM, "vllm", ["ok: URL is vLLM 0.12.0, with 1 model", "ok: 'm': first token"]),
         (standins.PLAIN, "openai", ["ok: URL is a server that speaks openai, with 1 model", "ok: 'm': first token"]),
         (
             standins.OLLAMA,

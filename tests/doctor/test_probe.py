@@ -25,12 +25,14 @@ async def probed(url: str, kind: BackendKind = "openai") -> Found | None:
         (standins.OLLAMA, Found("Ollama", "ollama", "0.33.0")),
         (standins.KOBOLDCPP, Found("KoboldCpp", "koboldcpp", "1.115")),
         (standins.LLAMACPP, Found("llama.cpp", "llamacpp", "b7000-abc")),
-        (standins.VLLM, Found("vLLM", "openai", "0.12.0")),
-        (standins.LM_STUDIO, Found("LM Studio", "openai", None)),
-        (standins.PLAIN, None),
+        (standins.VLLM, Found("vLLM", "vllm", "0.12.0")),
+        (standins.LM_STUDIO, Found("LM Studio", "lmstudio", None)),
+        ({"/api/v1/models": {"models": []}}, Found("LM Studio", "lmstudio", None)),
+        ({"/v1/models": {"data": [], "has_more": False}}, Found("a server that speaks anthropic", "anthropic", None)),
+        (standins.PLAIN, Found("a server that speaks openai", "openai", None)),
         ({"/": b"hello", "/version": b"not json"}, None),
     ],
-    ids=["ollama", "koboldcpp", "llamacpp", "vllm", "lmstudio", "plain", "stranger"],
+    ids=["ollama", "koboldcpp", "llamacpp", "vllm", "lmstudio", "lmstudio v1", "anthropic", "openai", "stranger"],
 )
 @pytest.mark.parametrize("path", ["", "/", "/v1"])
 async def test_a_kind(pages: standins.Pages, found: Found | None, path: str, nursery: trio.Nursery) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from penstock.config.model import Backend, Config, Key, Route, Server
+from penstock.config.model import Backend, BackendKind, Config, Key, Limits, Route, Server
 from penstock.config.secrets import Reference
 from penstock.relay.outcome import Outcome
 from penstock.server.app import create_app
@@ -88,15 +88,18 @@ async def open_door(
     routes: dict[str, Route] | None = None,
     listen: tuple[str, ...] = ("127.0.0.1:0",),
     script: str = "tokens=2",
+    kind: BackendKind = "simulate",
+    limits: Limits | None = None,
     **server: Any,
 ) -> Door:
     """Start it, with the simulated backend under every model name unless ``routes`` says otherwise."""
     simulation = await nursery.start(simulate.serve, simulate.Settings(script=script, models={"sim": script}))
     config = Config(
         server=Server(listen=listen, **server),
-        backends={"b": Backend(kind="simulate", url=simulation.url, slots=8)},
+        backends={"b": Backend(kind=kind, url=simulation.url, slots=8)},
         routes=routes or {"*": Route(targets=("b",))},
         keys=keys,
+        limits=limits or Limits(),
     )
     send, receive = trio.open_memory_channel[Outcome](100)
     daemon = Daemon(config, send.send_nowait)

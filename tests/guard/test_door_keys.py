@@ -198,6 +198,11 @@ async def test_admin_pages_are_for_owners(nursery: trio.Nursery) -> None:
     assert {"version", "streams", "backends"} <= json.loads(body).keys()
     assert (await answered(door.address, metrics.raw("api-key: sk-laptop")))[0] == 403
     assert (await answered(door.address, metrics.raw("api-key: sk-owner")))[0] == 200
+    for method in ("GET", "POST"):
+        reload = Asking("", method, "/reload")
+        assert (await answered(door.address, reload.raw("api-key: sk-laptop")))[0] == 403
+        # It is let in, and there is nothing from which this daemon could be configured anew.
+        assert (await answered(door.address, reload.raw("api-key: sk-owner")))[0] == 404
 
 
 async def test_a_key_sees_its_models_and_no_others(nursery: trio.Nursery) -> None:

@@ -90,6 +90,21 @@ def _anthropic(body: Body) -> Asked:
     )
 
 
+def _responses(body: Body) -> Asked:
+    items = body["input"] if isinstance(body["input"], list) else []
+    parts = [part for item in items if isinstance(item.get("content"), list) for part in item["content"]]
+    calls = [item for item in items if item.get("type") == "function_call"]
+    return Asked(
+        tools=[tool["name"] for tool in body.get("tools", ())],
+        calls=[(call["name"], json.loads(call["arguments"])) for call in calls],
+        results=[item["output"] for item in items if item.get("type") == "function_call_output"],
+        images=[
+            part["image_url"].removeprefix("data:image/png;base64,") for part in parts if part["type"] == "input_image"
+        ],
+        schema=body.get("text", {}).get("format", {}).get("schema"),
+    )
+
+
 _READERS: dict[str, Callable[[Body], Asked]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
@@ -97,4 +112,5 @@ _READERS: dict[str, Callable[[Body], Asked]] = {
     "/api/generate": _ollama_generate,
     "/api/extra/generate/stream": _koboldcpp,
     "/v1/messages": _anthropic,
+    "/v1/responses": _responses,
 }

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+
+import trio
 
 from matrix.facts import CALL, PARAMETERS, PNG, RESULT, SCHEMA, TOOLS, Answer
-from rawhttp import post
+from rawhttp import answered, ask, post
 
 Body = dict[str, Any]
 
@@ -39,6 +41,22 @@ FINISHES = {
     "tool_use": "tool_calls",
     "max_output_tokens": "length",
 }
+
+
+#: Status, headers, body.
+Answered = tuple[int, dict[str, str], bytes]
+
+
+class Asker(Protocol):
+    """An answer on its way; see :class:`rawhttp.Client`."""
+
+    stream: trio.SocketStream
+
+    async def head(self) -> tuple[int, dict[str, str]]: ...
+
+    async def until(self, mark: bytes) -> bytes: ...
+
+    async def body(self, headers: dict[str, str]) -> bytes: ...
 
 
 class Client(ABC):
@@ -71,6 +89,14 @@ class Client(ABC):
         path = self.stream_path if stream else self.whole_path
         assert path is not None
         return post(path, json.dumps(self.body(model, stream) | said).encode(), "Content-Type: application/json")
+
+    async def answered(self, address: str, model: str, *, stream: bool, **said: Any) -> Answered:
+        """The whole answer of a daemon."""
+        return await answered(address, self.request(model, stream=stream, **said))
+
+    async def ask(self, address: str, model: str, *, stream: bool) -> Asker:
+        """Ask a daemon, and take the answer as it comes."""
+        return await ask(address, self.request(model, stream=stream))
 
     def read(self, body: bytes, *, stream: bool) -> Answer:
         """The body of a good answer, or of one that failed in its middle."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matrix.client import Client
 from matrix.clients_native import Anthropic, KoboldCpp, OllamaChat, OllamaGenerate
 from matrix.clients_openai import OpenAIChat, OpenAICompletions, Responses, TypedEvents
+from matrix.clients_websocket import WebSocketChats
 
 CLIENTS: dict[str, Client] = {
     client.name: client
@@ -17,5 +18,6 @@ CLIENTS: dict[str, Client] = {
         Anthropic(),
         KoboldCpp(),
         TypedEvents(),
+        WebSocketChats(),
     )
 }

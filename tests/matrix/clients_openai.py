@@ -143,7 +143,12 @@ class Responses(Client):
         return {"model": model, "stream": stream, "input": "hello"}
 
     def streamed(self, body: bytes) -> Answer:
-        return self.whole(check_responses_stream(body)[-1]["response"])
+        events = check_responses_stream(body)
+        answer = self.whole(events[-1]["response"])
+        if answer.error is not None:
+            # what a client has shown by then
+            answer.text = "".join([e["delta"] for e in events if e["type"] == "response.output_text.delta"])
+        return answer
 
     def whole(self, body: Any) -> Answer:
         answer = Answer(error=body["error"] and body["error"]["message"])

@@ -71,8 +71,9 @@ def running() -> Iterator[Estate]:
 
 
 def _daemons(url: str) -> list[Config]:
-    backends: dict[str, Backend] = {kind: Backend(kind=kind, url=url, slots=64) for kind in KINDS}
-    routes = {f"sim:id={kind}-*": Route(targets=(kind,)) for kind in KINDS}
+    backends = {kind: Backend(kind=kind, url=url, slots=64) for kind in KINDS}
+    backends |= {f"whole-{kind}": Backend(kind=kind, url=url, slots=64, stream="never") for kind in KINDS}
+    routes = {f"sim:id={name}-*": Route(targets=(name,)) for name in backends}
     routes |= {f"listed-{kind}": Route(targets=(f"{kind}/sim",)) for kind in KINDS}
     routes |= {
         "endless": Route(targets=(f"openai/{ENDLESS}",), timeouts=TimeoutOverrides(total=0.2)),

@@ -14,7 +14,9 @@ import msgspec
 from matrix.clients import CLIENTS
 from penstock.config.model import BackendKind
 
-KINDS: tuple[BackendKind, ...] = ("openai", "llamacpp", "ollama", "koboldcpp", "anthropic")
+KINDS: tuple[BackendKind, ...] = ("openai", "llamacpp", "lmstudio", "vllm", "ollama", "koboldcpp", "anthropic")
+#: Those that differ from another kind in words that no cell is about: everyday tests ask a few of their cells only.
+VARIANTS = ("lmstudio", "vllm")
 
 #: What can be said or told, in words.
 FEATURES = {
@@ -52,6 +54,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
 
 
+_OPENAI = ("openai", "llamacpp", *VARIANTS)
 _OTHERS = {kind: tuple(other for other in KINDS if other != kind) for kind in KINDS}
 
 RULES = (
@@ -71,21 +74,21 @@ RULES = (
     ),
     Rule(
         clients=("OpenAI completions",),
-        kinds=("openai", "llamacpp"),
+        kinds=_OPENAI,
         features=("tools", "results", "image", "schema"),
         how="unread",
         why="completions have no field for it, but the backend speaks the client's language",
     ),
     Rule(
         clients=("KoboldCpp generate",),
-        kinds=("openai", "llamacpp", "ollama"),
+        kinds=(*_OPENAI, "ollama"),
         features=("tools", "results", "schema"),
         how="dropped",
         why="KoboldCpp's generate has no field for it",
     ),
     Rule(
         clients=("KoboldCpp generate",),
-        kinds=("openai", "llamacpp"),
+        kinds=_OPENAI,
         features=("image",),
         how="dropped",
         why="a prompt goes to completions, which take no images",
@@ -112,7 +115,7 @@ RULES = (
         why="Ollama's generate has no field for it, but the backend speaks the client's language",
     ),
     Rule(
-        clients=("OpenAI chat", "OpenAI Responses", "typed events"),
+        clients=("OpenAI chat", "OpenAI Responses", "typed events", "WebSocket chats"),
         kinds=("ollama",),
         features=("schema",),
         how="partly",
@@ -121,11 +124,18 @@ RULES = (
     ),
     Rule(
         clients=("OpenAI Responses",),
-        kinds=KINDS,
+        kinds=tuple(kind for kind in KINDS if kind not in VARIANTS),
         features=("sampling",),
         how="partly",
         names=("stop",),
         why="the Responses API has no stop sequences",
+    ),
+    Rule(
+        clients=("OpenAI Responses",),
+        kinds=VARIANTS,
+        features=("sampling",),
+        how="unread",
+        why="the Responses API has no stop sequences, but the backend has that API itself, and everything is passed on",
     ),
     Rule(
         clients=("OpenAI completions", "KoboldCpp generate"),
@@ -135,15 +145,8 @@ RULES = (
         why="the client's language has no place for it",
     ),
     Rule(
-        clients=("OpenAI completions", "KoboldCpp generate"),
-        kinds=("koboldcpp",),
-        features=("usage",),
-        how="untold",
-        why="KoboldCpp tells no counts in a stream, so that they are zero where the client's language wants some",
-    ),
-    Rule(
         clients=("KoboldCpp generate",),
-        kinds=("openai", "llamacpp", "ollama"),
+        kinds=_OTHERS["anthropic"],
         features=("usage",),
         how="untold",
         why="streams of KoboldCpp's language have no counts; whole answers have them",

@@ -19,12 +19,16 @@ from matrix.clients import CLIENTS
 from matrix.estate import HASTE, Estate, named
 from matrix.facts import Answer, Asked
 from matrix.scenarios import BAD, GOOD, PLAIN, Scenario
-from matrix.table import FEATURES, KINDS, RULES, dropped, rule_of
+from matrix.table import FEATURES, KINDS, RULES, VARIANTS, dropped, rule_of
 from penstock.config.model import BackendKind
 from penstock.dialects.registry import NORTHBOUND
-from rawhttp import answered, ask, get, post
+from rawhttp import answered, get, post
 
-CELLS = [pytest.param(client, kind, id=f"{client.name}-{kind}") for client in CLIENTS.values() for kind in KINDS]
+CELLS = [
+    pytest.param(client, kind, id=f"{client.name}-{kind}", marks=[pytest.mark.heavy] if kind in VARIANTS else [])
+    for client in CLIENTS.values()
+    for kind in KINDS
+]
 #: Seconds in which everything here is over, on a machine that is busy with other things.
 DEADLINE = 20.0
 
@@ -48,6 +52,13 @@ def test_no_feature_has_two_rules_and_no_rule_is_about_nobody() -> None:
     assert all(set(rule.clients) <= set(CLIENTS) and set(rule.kinds) <= set(KINDS) for rule in RULES)
 
 
+def beat(client: Client, kind: str, stream: bool) -> bytes:
+    """A sign of life; where a stream is passed on event by event, a comment, which takes no number."""
+    if stream and client.dialect == "responses" and kind in VARIANTS:
+        return b": keep-alive\n"
+    return client.beat(stream)
+
+
 async def both_ways(client: Client, check: Callable[[bool], Awaitable[None]]) -> None:
     """Streamed and in one piece at the same time, as far as there is both."""
     with trio.fail_after(DEADLINE):
@@ -59,9 +70,21 @@ async def both_ways(client: Client, check: Callable[[bool], Awaitable[None]]) ->
 # --- good answers ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", VARIANTS)
+async def test_a_kind_of_servers_that_speak_openai(estate: Estate, kind: str) -> None:
+    """A few of its cells every day; the heavy tests ask the others."""
+    for name in ("OpenAI chat", "Ollama chat", "Anthropic messages", "KoboldCpp generate"):
+        await good_answer(estate, CLIENTS[name], kind, "two calls")
+        await good_answer(estate, CLIENTS[name], kind, "sampling")
+
+
 @pytest.mark.parametrize("scenario", GOOD)
 @pytest.mark.parametrize(("client", "kind"), CELLS)
 async def test_a_good_answer(estate: Estate, client: Client, kind: str, scenario: str) -> None:
+    await good_answer(estate, client, kind, scenario)
+
+
+async def good_answer(estate: Estate, client: Client, kind: str, scenario: str) -> None:
     it = GOOD[scenario]
     rule = rule_of(client.name, kind, it.feature)
     how = rule.how if rule else None
@@ -69,8 +92,8 @@ async def test_a_good_answer(estate: Estate, client: Client, kind: str, scenario
 
     async def check(stream: bool) -> None:
         name, model = named(kind, without_tools(it.script) if unsaid else it.script)
-        request = client.request(model, stream=stream, **client.says.get(it.feature, {}))
-        status, headers, body = await answered(estate.daemon, request)
+        said = client.says.get(it.feature, {})
+        status, headers, body = await client.answered(estate.daemon, model, stream=stream, **said)
         if how == "refused":
             assert status == 400
             assert "answers chats and nothing else" in client.refusal(body)
@@ -109,8 +132,7 @@ def expected(it: Scenario, client: Client, kind: str, stream: bool) -> Answer:
     if rule_of(client.name, kind, "thinking") is not None:
         answer.thinking = ""
     if it.feature == "usage" and rule_of(client.name, kind, "usage") is not None:
-        zero = (0, 0) if kind == "koboldcpp" else answer.usage
-        answer.usage = zero if client.counts_streams or not stream else None
+        answer.usage = None if stream else answer.usage
     return answer
 
 
@@ -120,6 +142,34 @@ def heard(path: str, body: str, feature: str) -> Asked:
     if feature != "sampling":
         asked.sampling = Asked().sampling
     return asked
+
+
+@pytest.mark.parametrize(("client", "kind"), CELLS)
+async def test_a_backend_that_cannot_stream(estate: Estate, client: Client, kind: str) -> None:
+    """Its client gets heartbeats while it works, and then a stream like any other, in pieces."""
+
+    async def check(stream: bool) -> None:
+        said = client.says["tools"] if rule_of(client.name, kind, "tools") is None else {}
+        script = f"tokens=40,thinking=1,tools=2,fault=no-stream,first={3 * HASTE}"
+        _, model = named(f"whole-{kind}", script if said else without_tools(script))
+        status, _, body = await client.answered(estate.impatient, model, stream=stream, **said)
+        if chatless(client, kind):
+            assert status == 400
+            return
+        assert status == 200
+        assert client.beat(stream) in body[: body.index(b"t0")]
+        answer = client.read(body, stream=stream)
+        assert answer.text == "".join([f" t{number}" for number in range(40)])
+        assert answer.thinking == ("" if rule_of(client.name, kind, "thinking") else " r0")
+        assert (len(answer.calls), answer.finish, answer.error) == (
+            (2, "tool_calls", None) if said else (0, "stop", None)
+        )
+        if stream:
+            piece = body[body.index(b"t0") :].partition(b"\n")[0]
+            assert b"t19" in piece
+            assert b"t25" not in piece
+
+    await both_ways(client, check)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +188,7 @@ async def test_tokens_are_counted_where_the_backend_can(estate: Estate, kind: st
 async def test_a_refusal_keeps_its_status(estate: Estate, client: Client, kind: str) -> None:
     async def check(stream: bool) -> None:
         _, model = named(kind, "status=429,retry-after=7")
-        status, headers, body = await answered(estate.daemon, client.request(model, stream=stream))
+        status, headers, body = await client.answered(estate.daemon, model, stream=stream)
         if chatless(client, kind):
             assert status == 400
             return
@@ -155,7 +205,7 @@ async def test_a_failure_in_mid_answer(estate: Estate, client: Client, kind: str
 
     async def check(stream: bool) -> None:
         _, model = named(kind, f"tokens=5,fault={it.fault}@2")
-        status, _, body = await answered(estate.daemon, client.request(model, stream=stream))
+        status, _, body = await client.answered(estate.daemon, model, stream=stream)
         if chatless(client, kind):
             assert status == 400
         elif stream:
@@ -183,12 +233,12 @@ def chatless(client: Client, kind: str) -> bool:
 async def test_a_slow_first_token_is_bridged_by_heartbeats(estate: Estate, client: Client, kind: str) -> None:
     async def check(stream: bool) -> None:
         _, model = named(kind, f"tokens=3,first={5 * HASTE}")
-        status, _, body = await answered(estate.impatient, client.request(model, stream=stream))
+        status, _, body = await client.answered(estate.impatient, model, stream=stream)
         if chatless(client, kind):
             assert status == 400
             return
         assert status == 200
-        assert client.beat(stream) in body[: body.index(b"t0")]
+        assert beat(client, kind, stream) in body[: body.index(b"t0")]
         answer = client.read(body, stream=stream)
         assert (answer.text, answer.finish, answer.error) == (PLAIN.text, PLAIN.finish, None)
 
@@ -204,8 +254,8 @@ async def test_heartbeats_between_tokens_disturb_nothing(estate: Estate, client:
             script = f"tokens=2,thinking=2,tools=1,fragments=1,rate={1 / (3 * HASTE)}"
             said = client.says["tools"] if rule_of(client.name, kind, "tools") is None else {}
             name, model = named(kind, script if said else without_tools(script))
-            _, _, body = await answered(estate.impatient, client.request(model, stream=stream, **said))
-            assert client.beat(stream) in body
+            _, _, body = await client.answered(estate.impatient, model, stream=stream, **said)
+            assert beat(client, kind, stream) in body
             answer = client.read(body, stream=stream)
             assert (answer.text, answer.error, len(answer.calls)) == (" t0 t1", None, 1 if said else 0), name
 
@@ -216,14 +266,14 @@ async def test_heartbeats_between_tokens_disturb_nothing(estate: Estate, client:
 async def test_heartbeats_go_on_until_the_client_leaves(estate: Estate, client: Client, kind: str) -> None:
     async def check(stream: bool) -> None:
         name, model = named(kind, "first=1h")
-        asker = await ask(estate.impatient, client.request(model, stream=stream))
+        asker = await client.ask(estate.impatient, model, stream=stream)
         async with asker.stream:
             status, _ = await asker.head()
             if chatless(client, kind):
                 assert status == 400
                 return
             for _ in range(3):
-                await asker.until(client.beat(stream))
+                await asker.until(beat(client, kind, stream))
         assert (await estate.record(name, "ended"))["end"] == "peer_closed"
 
     await both_ways(client, check)
@@ -233,7 +283,7 @@ async def test_heartbeats_go_on_until_the_client_leaves(estate: Estate, client: 
 async def test_a_failure_after_a_heartbeat_is_told_in_the_body(estate: Estate, client: Client, kind: str) -> None:
     async def check(stream: bool) -> None:
         _, model = named(kind, f"tokens=3,first={5 * HASTE},status=503")
-        asker = await ask(estate.impatient, client.request(model, stream=stream))
+        asker = await client.ask(estate.impatient, model, stream=stream)
         async with asker.stream:
             status, headers = await asker.head()
             if chatless(client, kind):
@@ -254,7 +304,7 @@ async def test_a_failure_after_a_heartbeat_is_told_in_the_body(estate: Estate, c
 async def test_the_backend_sees_the_client_leave(estate: Estate, client: Client, kind: str) -> None:
     async def check(stream: bool) -> None:
         name, model = named(kind, "tokens=100000,rate=100")
-        asker = await ask(estate.daemon, client.request(model, stream=stream))
+        asker = await client.ask(estate.daemon, model, stream=stream)
         async with asker.stream:
             if chatless(client, kind):
                 assert (await asker.head())[0] == 400

@@ -12,9 +12,8 @@ from matrix.client import Client
 from matrix.clients import CLIENTS
 from matrix.estate import Estate, named
 from matrix.facts import Answer
-from matrix.table import KINDS, rule_of
+from matrix.table import KINDS, VARIANTS, rule_of
 from penstock.simulate import faults
-from rawhttp import answered
 
 pytestmark = pytest.mark.heavy
 
@@ -59,8 +58,8 @@ FATAL = {
     "schema",
     "no-finish",
 }
-#: What only time or size ends; they have tests of their own.
-SLOW = {"mute", "deaf", "loading", "huge-head", "silence", "pings", "huge", "never-close", "runaway"}
+#: What only time, size or another question ends; they have tests of their own.
+SLOW = {"mute", "deaf", "loading", "huge-head", "silence", "pings", "huge", "never-close", "runaway", "no-stream"}
 
 CELLS = [
     pytest.param(client, kind, id=f"{client.name}-{kind}")
@@ -113,6 +112,9 @@ async def test_every_fault(estate: Estate, client: Client, kind: str) -> None:
 
     async with trio.open_nursery() as nursery:
         for name in (*HARMLESS, *FATAL):
+            if name == "split" and client.dialect == "responses" and kind in VARIANTS:
+                # Frames are passed on with their numbers, and the one that is cut has that of another.
+                continue
             for fault in places(name, kind):
                 for stream in client.ways:
                     nursery.start_soon(check, fault, stream)
@@ -122,7 +124,7 @@ async def told(estate: Estate, client: Client, kind: str, fault: str, *, stream:
     """What the client is told, the refusal of a request included; without counts."""
     _, model = named(kind, f"{SCRIPT},fault={fault}")
     with trio.fail_after(60):
-        status, _, body = await answered(estate.daemon, client.request(model, stream=stream, **client.says["tools"]))
+        status, _, body = await client.answered(estate.daemon, model, stream=stream, **client.says["tools"])
     if status != 200:
         assert status in (500, 502), body
         return Answer(error=client.refusal(body))

@@ -6,35 +6,38 @@ import pytest
 
 from penstock import errors
 from penstock.chat.reasons import Reason
-from penstock.policy.health import FIRST_REST, LONGEST_REST, Health
+from penstock.policy.health import FIRST_REST, LONGEST_REST, Health, rested_first
 from penstock.policy.retry import may_try_next
 
 
 def test_rest_doubles_with_each_failure_and_ends_with_a_success() -> None:
     health = Health()
-    health.note("gpu", Reason.CONNECT_FAILED, 100.0)
-    assert health.resting("gpu", 100.0 + FIRST_REST - 0.1)
-    assert not health.resting("gpu", 100.0 + FIRST_REST)
-    for _ in range(20):
-        health.note("gpu", Reason.SILENCE, 200.0)
-    assert health.resting("gpu", 200.0 + LONGEST_REST - 0.1)
-    assert not health.resting("gpu", 200.0 + LONGEST_REST)
-    health.note("gpu", Reason.COMPLETED, 201.0)
-    assert not health.resting("gpu", 201.0)
+    health.note(Reason.CONNECT_FAILED, 100.0)
+    assert health.resting(100.0 + FIRST_REST - 0.1)
+    assert not health.resting(100.0 + FIRST_REST)
+    health.note(Reason.CONNECT_FAILED, 150.0)
+    assert health.resting(150.0 + 2 * FIRST_REST - 0.1)
+    assert not health.resting(150.0 + 2 * FIRST_REST)
+    for _ in range(2000):
+        health.note(Reason.SILENCE, 200.0)
+    assert health.resting(200.0 + LONGEST_REST - 0.1)
+    assert not health.resting(200.0 + LONGEST_REST)
+    health.note(Reason.COMPLETED, 201.0)
+    assert not health.resting(201.0)
 
 
 @pytest.mark.parametrize("reason", [Reason.CLIENT_GONE, Reason.CLIENT_STALLED, Reason.BACKEND_REFUSED, Reason.SHUTDOWN])
 def test_what_is_not_the_backends_fault_does_not_make_it_rest(reason: Reason) -> None:
     health = Health()
-    health.note("gpu", reason, 0.0)
-    assert not health.resting("gpu", 0.0)
+    health.note(reason, 0.0)
+    assert not health.resting(0.0)
 
 
 def test_resting_backends_come_last_and_are_never_left_out() -> None:
-    health = Health()
-    health.note("a", Reason.CONNECT_FAILED, 0.0)
-    assert health.order(["a", "b", "c"], str, 1.0) == ["b", "c", "a"]
-    assert health.order(["a"], str, 1.0) == ["a"]
+    health = {name: Health() for name in "abc"}
+    health["a"].note(Reason.CONNECT_FAILED, 0.0)
+    assert rested_first(["a", "b", "c"], health.__getitem__, 1.0) == ["b", "c", "a"]
+    assert rested_first(["a"], health.__getitem__, 1.0) == ["a"]
 
 
 def refused(status: int) -> errors.BackendRefused:

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from penstock.chat.reasons import Reason
-from penstock.config.model import Timeouts
+from penstock.config.model import MANNER, Manner, Timeouts
 from penstock.dialects.base import Identity, Limits
 from penstock.dialects.registry import NORTHBOUND, SOUTHBOUND
 from penstock.errors import ClientGone, ClientStalled, ConnectFailed
@@ -42,12 +42,16 @@ class FakeClient:
         self.times: list[float] = []
         self.finished = False
         self.was_cut = False
-        self._leaving = trio.Event()
+        self._has_left = False
+        self._left: Callable[[], None] = lambda: None
+        self._here = trio.CancelScope()
         self._reads = trio.Event()
         self._reads.set()
 
     def leave(self) -> None:
-        self._leaving.set()
+        self._has_left = True
+        self._left()
+        self._here.cancel(reason="left")
 
     def stop_reading(self) -> None:
         self._reads = trio.Event()
@@ -90,7 +94,7 @@ class FakeClient:
 
     def put(self, data: bytes) -> bool:
         assert self.status is not None and not self.finished and not self.was_cut
-        if self._leaving.is_set():
+        if self._has_left:
             raise ClientGone("gone")
         self.got += data
         self.times.append(trio.current_time())
@@ -109,8 +113,11 @@ class FakeClient:
     def cut(self) -> None:
         self.was_cut = True
 
-    async def gone(self) -> None:
-        await self._leaving.wait()
+    def while_here(self, left: Callable[[], None]) -> trio.CancelScope:
+        self._left = left
+        if self._has_left:
+            self.leave()
+        return self._here
 
 
 class MemoryLink(StreamLink):
@@ -181,6 +188,7 @@ class Play:
         north: str = "openai",
         kind: str = "openai",
         refuses: tuple[int, ...] = (),
+        manner: Manner = MANNER,
         dial_time: float = 0.0,
         **timeouts: float | None,
     ) -> None:
@@ -200,7 +208,7 @@ class Play:
             dial = self._dial(send, refuse=number in refuses, wait=dial_time)
             transport = Transport(f"http://backend-{number}", dial=dial)
             gate = Gate(f"b{number}", slots=slots, queue=places)
-            self.backends.append(Backend(f"b{number}", SOUTHBOUND[kind], transport, gate, Limits()))
+            self.backends.append(Backend(f"b{number}", SOUTHBOUND[kind], transport, gate, Limits(), manner))
 
     def _dial(
         self, connections: trio.MemorySendChannel[Conversation], *, refuse: bool, wait: float
@@ -221,6 +229,12 @@ class Play:
         conversation.asked = await conversation.request()
         return conversation
 
+    async def question(self, number: int = 0) -> Conversation:
+        """The next connection to a backend that carries a question, without a body."""
+        conversation = await self._connections[number].receive()
+        conversation.asked = bytes(await conversation.stream.receive_some())
+        return conversation
+
     def asks(self, *, stream: bool = True, grace: float = 2.0, heartbeat: float = 5.0, **fields: object) -> FakeClient:
         """A client asks; its stream runs in the nursery."""
         body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}], **fields}
@@ -229,7 +243,7 @@ class Play:
             Plan(
                 target=Target(backend=b.name, model="m", timeouts=self.timeouts, route="*"),
                 backend=b,
-                call=b.south.encode(request, "m"),
+                call=b.south.encode(request, "m", b.manner),
             )
             for b in self.backends
         ]

@@ -29,7 +29,7 @@ async def test_a_closed_port_is_refused_at_once(host: str, listening: socket.soc
     port = listening.getsockname()[1]
     listening.close()
     transport = Transport(f"http://{host}:{port}")
-    request = transport.request("GET", "/")
+    request = transport.outgoing("GET", "/")
     with trio.fail_after(2), pytest.raises(ConnectFailed, match=f"cannot connect to {host}:{port}: .*") as caught:
         await transport.connect(request)
     assert "refused" in str(caught.value) or "all attempts" in str(caught.value)
@@ -84,7 +84,7 @@ async def test_a_reset_is_broken_and_closing_twice_is_once(listening: socket.soc
 async def test_a_large_request_is_sent_over_as_many_waits_as_it_takes(listening: socket.socket) -> None:
     body = b"x" * 8_000_000
     transport = Transport("http://{}:{}".format(*listening.getsockname()))
-    exchange = await transport.connect(transport.request("POST", "/big", body))
+    exchange = await transport.connect(transport.outgoing("POST", "/big", body))
     peer, _ = listening.accept()
     assert not exchange.send_now()
     got = 0

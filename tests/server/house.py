@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from penstock.config.model import Backend, Config, Limits, Route, Server, Timeouts
+from penstock.config.model import Backend, Config, Key, Limits, Route, Server, Timeouts
 from penstock.relay.outcome import Outcome
 from penstock.service.daemon import Daemon
 from penstock.simulate.server import Settings, Simulation, serve
@@ -54,6 +54,7 @@ async def settle_in(
     server: dict[str, Any] | None = None,
     timeouts: dict[str, float] | None = None,
     limits: dict[str, Any] | None = None,
+    keys: tuple[Key, ...] = (),
     slots: int = 64,
     backend: str = "127.0.0.1",
 ) -> House:
@@ -68,6 +69,7 @@ async def settle_in(
         limits=Limits(**limits or {}),
         backends={"sim": Backend(kind="simulate", url=simulation.url.replace("127.0.0.1", backend), slots=slots)},
         routes=routes or {"*": Route(targets=("sim",))},
+        keys=keys,
     )
     heard, outcomes = trio.open_memory_channel[Outcome](KEPT)
     daemon = Daemon(config, heard.send_nowait)

@@ -24,8 +24,8 @@ async def closes(client: Client) -> float:
     return time.monotonic() - begun
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /hea", HEAD, b"\r\n"], ids=["nothing", "a word", "a line", "a line end"])
-async def test_a_slow_head_is_not_waited_for(sent: bytes, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "a line end"])
+async def test_a_head_that_does_not_begin_is_not_waited_for(sent: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"header_time": SHORT})
     with trio.fail_after(5):
         async with connected(house.address) as client:
@@ -33,13 +33,39 @@ async def test_a_slow_head_is_not_waited_for(sent: bytes, nursery: trio.Nursery)
             assert SHORT * 0.8 < await closes(client) < 1
 
 
-async def test_a_trickle_does_not_extend_the_time_of_a_head(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("sent", [b"GET /hea", HEAD], ids=["a word", "a line"])
+async def test_a_slow_head_is_not_waited_for(sent: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"header_time": SHORT})
     begun = time.monotonic()
     with trio.fail_after(5):
         async with connected(house.address) as client:
-            with pytest.raises(trio.BrokenResourceError):
-                await trickle(client, HEAD + b"X-A: " + b"a" * 1000)
+            await client.send(sent)
+            status, headers, body = await client.answer()
+            assert (status, headers["connection"]) == (408, "close")
+            assert f"limits.header_time ({SHORT:g} s)" in json.loads(body)["error"]["message"]
+            assert await client.rest() == b""
+    assert SHORT * 0.8 < time.monotonic() - begun < 1
+
+
+async def test_a_head_in_time_is_heard(nursery: trio.Nursery) -> None:
+    house = await settle_in(nursery, limits={"header_time": 4 * SHORT})
+    with trio.fail_after(5):
+        async with connected(house.address) as client:
+            await client.send(b"GET /health HTTP/1.1\r\n")
+            await trio.sleep(SHORT)
+            await client.send(f"{HOST}\r\n\r\n".encode())
+            assert (await client.answer())[0] == 200
+
+
+async def test_a_trickle_does_not_extend_the_time_of_a_head(nursery: trio.Nursery) -> None:
+    """And the refusal reaches whoever goes on with it."""
+    house = await settle_in(nursery, limits={"header_time": SHORT})
+    begun = time.monotonic()
+    with trio.fail_after(5):
+        async with connected(house.address) as client, trio.open_nursery() as sending:
+            sending.start_soon(trickle, client, HEAD + b"X-A: " + b"a" * 1000)
+            assert (await client.answer())[0] == 408
+            sending.cancel_scope.cancel()
     assert time.monotonic() - begun < 1
 
 

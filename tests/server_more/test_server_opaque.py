@@ -44,10 +44,10 @@ async def test_the_backend_of_the_model_gets_the_bytes_as_they_came(nursery: tri
             "X-Conversation-Id": "1",
             "Authorization": "Bearer mine",
         }
-        answer = await it.ask("POST", "/v1/rerank?x=%20", content=body, headers=headers)
+        answer = await it.ask("POST", "/v1/moderations?x=%20", content=body, headers=headers)
         assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, body, "text/x-echo")
         (request,) = there
-        assert (request.method, request.target, request.body) == ("POST", "/v1/rerank?x=%20", body)
+        assert (request.method, request.target, request.body) == ("POST", "/v1/moderations?x=%20", body)
         assert set(request.headers) == {
             "host",
             "content-type",
@@ -60,12 +60,12 @@ async def test_the_backend_of_the_model_gets_the_bytes_as_they_came(nursery: tri
         assert (outcome.reason, outcome.dialect, outcome.operation) == (Reason.COMPLETED, "opaque", "opaque")
         assert (outcome.target, outcome.tokens) == ("there/b", 0)
 
-        await it.ask("POST", "/rerank/", {"documents": []})
-        await it.ask("POST", "/fim/completions", {"model": "a", "prompt": "x"})
+        await it.ask("POST", "/v1/moderations/", {"input": []})
+        await it.ask("POST", "/v1/audio/speech", {"model": "a", "input": "x"})
         await it.ask("GET", "/v1/voices/?model=a")
         assert [(r.method, r.target) for r in here] == [
-            ("POST", "/v1/rerank"),
-            ("POST", "/v1/fim/completions"),
+            ("POST", "/v1/moderations"),
+            ("POST", "/v1/audio/speech"),
             ("GET", "/v1/voices?model=a"),
         ]
 
@@ -191,7 +191,7 @@ async def test_no_first_byte_is_a_status(nursery: trio.Nursery) -> None:
 
     timeouts = Timeouts(first_token=0.1)
     async with house(nursery, {"b": await played(nursery, "openai", keeps([], mute))}, {"m": ("b",)}, timeouts) as it:
-        answer = await it.ask("POST", "/v1/rerank", {"model": "m"})
+        answer = await it.ask("POST", "/v1/moderations", {"model": "m"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "first_token_timeout")
 
 
@@ -233,7 +233,7 @@ async def test_the_backends_status_and_words_go_on(
 
     async with house(nursery, {"b": await played(nursery, "openai", keeps([], backend))}, {"m": ("b",)}) as it:
         for _ in range(2):
-            answer = await it.ask("POST", "/v1/rerank", {"model": "m"})
+            answer = await it.ask("POST", "/v1/moderations", {"model": "m"})
             assert (answer.status_code, answer.content) == (shown, got)
 
 
@@ -245,7 +245,7 @@ async def test_the_backends_status_and_words_go_on(
         ("DELETE", "/v1/files/1", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/nothing/here", 404, "path_not_found"),
-        ("POST", "/v1/rerank?model=other", 404, "model_not_found"),
+        ("POST", "/v1/moderations?model=other", 404, "model_not_found"),
     ],
 )
 async def test_what_leads_nowhere(nursery: trio.Nursery, method: str, path: str, status: int, code: str) -> None:

@@ -22,6 +22,9 @@ write /home/u/.config/systemd/user/penstock.socket
 
     [Unit]
     Description=penstock's addresses
+    # As the service's: whoever restarts both by hand shall not reach it.
+    StartLimitIntervalSec=60
+    StartLimitBurst=60
 
     [Socket]
     ListenStream=127.0.0.1:11435
@@ -47,6 +50,12 @@ write /home/u/.config/systemd/user/penstock.service
     [Service]
     Type=notify
     ExecStart={PENSTOCK} serve
+    # "systemctl reload" fails on a wrong configuration, and the signal is not sent.
+    ExecReload={PENSTOCK} check
+    # It returns when the daemon says that the reload is over; with the signal alone that might be before it began.
+    ExecReload=/usr/bin/systemd-notify RELOADING=1
+    ExecReload=/bin/kill -HUP $MAINPID
+    NotifyAccess=exec
     # Each is what "credential:NAME" stands for in the file.
     #LoadCredential=cloud:%h/.config/penstock/cloud.key
     Restart=on-failure
@@ -86,11 +95,13 @@ write /home/u/.config/systemd/user/penstock.service
 
 run systemctl --user daemon-reload
 run systemctl --user enable penstock.socket penstock.service
-run systemctl --user restart penstock.socket penstock.service
+run systemctl --user stop penstock.socket penstock.service
+run systemctl --user start penstock.socket penstock.service
 """
 
 #: Notes how it was called, and fails when it is told to.
 SYSTEMCTL = """#!/bin/sh
+[ "$1" = --version ] && { echo "systemd ${SYSTEMD:-252} (252.39-1~deb12u2)"; exit; }
 echo "$@" >> "$CALLS"
 [ -z "$FAILING" ]
 """
@@ -125,22 +136,68 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
+@pytest.fixture
+def old_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "version", lambda: units.SINCE - 1)
+
+
+@pytest.mark.usefixtures("old_systemd")
 def test_a_dry_run_of_install_shows_everything() -> None:
     result = CliRunner().invoke(main, ["install", "--dry-run"], env={"HOME": "/home/u", "XDG_CONFIG_HOME": ""})
     assert (result.exit_code, result.output) == (0, INSTALL)
 
 
-def test_a_dry_run_for_the_system_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    manager = units.Manager.of(True, {})
-    units.take(units.writes(manager, ["/opt/penstock/bin/penstock", "serve"], ["127.0.0.1:11435"]), dry_run=True)
+@pytest.mark.usefixtures("old_systemd")
+def test_a_dry_run_for_the_system_shows_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "HOMES", ())
+    monkeypatch.setattr("penstock.cli.install.SYSTEM_FILE", tmp_path / "none.toml")
     expected = ""
-    for name in ("penstock.socket", "penstock.service"):
-        text = (SHIPPED / "system" / name).read_text().replace("/usr/bin/penstock", "/opt/penstock/bin/penstock")
+    for name, place in (
+        ("system/penstock.socket", "/etc/systemd/system/penstock.socket"),
+        ("system/penstock.service", "/etc/systemd/system/penstock.service"),
+        ("penstock.catalog", "/usr/local/lib/systemd/catalog/penstock.catalog"),
+    ):
+        text = (SHIPPED / name).read_text().replace("/usr/bin/penstock", PENSTOCK)
         lines = [f"    {line}".rstrip() for line in text.splitlines()]
-        expected += "\n".join([f"write /etc/systemd/system/{name}", *lines, "", ""])
-    assert capsys.readouterr().out == expected
-    assert str(manager.systemctl("daemon-reload")) == "run systemctl daemon-reload"
-    assert manager.journalctl == "journalctl -u penstock"
+        expected += "\n".join([f"write {place}", *lines, "", ""])
+    expected += """\
+run systemctl daemon-reload
+run journalctl --update-catalog
+run systemctl enable penstock.socket penstock.service
+run systemctl stop penstock.socket penstock.service
+run systemctl start penstock.socket penstock.service
+"""
+    result = CliRunner().invoke(main, ["install", "--system", "--dry-run"])
+    assert (result.exit_code, result.output) == (0, expected)
+    assert units.Manager.of(True, {}).journalctl == "journalctl -u penstock"
+
+
+@pytest.mark.usefixtures("old_systemd")
+def test_a_dry_run_of_uninstall_for_the_system_shows_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = units.Manager(True, tmp_path)
+    monkeypatch.setattr(units.Manager, "of", lambda *_: manager)
+    monkeypatch.setattr(units, "CATALOGUE", tmp_path / "penstock.catalog")
+    for step in (*units.writes(manager, ["penstock", "serve"], ["127.0.0.1:1"]), units.explanations()):
+        step.do()
+    told = f"""\
+run systemctl disable --now penstock.socket penstock.service
+remove {tmp_path}/penstock.socket
+remove {tmp_path}/penstock.service
+remove {tmp_path}/penstock.catalog
+run systemctl daemon-reload
+run journalctl --update-catalog
+"""
+    assert CliRunner().invoke(main, ["uninstall", "--system", "--dry-run"]).output == told
+    (tmp_path / "penstock.socket").unlink()
+    (tmp_path / "penstock.service").unlink()
+    told = f"""\
+remove {tmp_path}/penstock.catalog
+run systemctl daemon-reload
+run journalctl --update-catalog
+"""
+    assert CliRunner().invoke(main, ["uninstall", "--system", "--dry-run"]).output == told
 
 
 def test_the_steps_are_shown_and_done_and_undone(home: Home) -> None:
@@ -152,7 +209,8 @@ write {home.units}/penstock.socket
 write {home.units}/penstock.service
 run systemctl --user daemon-reload
 run systemctl --user enable penstock.socket penstock.service
-run systemctl --user restart penstock.socket penstock.service
+run systemctl --user stop penstock.socket penstock.service
+run systemctl --user start penstock.socket penstock.service
 It runs; its log: journalctl --user -u penstock
 It does so while you are logged in; from boot on after: loginctl enable-linger
 """,
@@ -162,7 +220,8 @@ It does so while you are logged in; from boot on after: loginctl enable-linger
     assert home.calls == [
         "--user daemon-reload",
         "--user enable penstock.socket penstock.service",
-        "--user restart penstock.socket penstock.service",
+        "--user stop penstock.socket penstock.service",
+        "--user start penstock.socket penstock.service",
     ]
     undone = f"""\
 run systemctl --user disable --now penstock.socket penstock.service
@@ -174,7 +233,7 @@ run systemctl --user daemon-reload
     assert len(list(home.units.iterdir())) == 2
     assert home.run("uninstall").output == undone
     assert list(home.units.iterdir()) == []
-    assert home.calls[3:] == ["--user disable --now penstock.socket penstock.service", "--user daemon-reload"]
+    assert home.calls[4:] == ["--user disable --now penstock.socket penstock.service", "--user daemon-reload"]
     assert home.run("uninstall").output == f"no units of penstock are in {home.units}\n"
 
 
@@ -192,8 +251,27 @@ def test_a_file_of_its_own_choice_goes_into_the_command(home: Home) -> None:
     file = home.path / "my penstock.toml"
     file.write_text('[server]\nlisten = ["127.0.0.1:8001"]\n')
     assert home.run("install", "--config", str(file)).exit_code == 0
-    assert f'ExecStart={PENSTOCK} serve --config "{file}"\n' in (home.units / "penstock.service").read_text()
+    service = (home.units / "penstock.service").read_text()
+    assert f'ExecStart={PENSTOCK} serve --config "{file}"\n' in service
+    assert f'ExecReload={PENSTOCK} check "{file}"\n' in service
     assert "ListenStream=127.0.0.1:8001\n" in (home.units / "penstock.socket").read_text()
+
+
+def test_a_new_systemd_is_told_to_wait_for_the_reload(home: Home) -> None:
+    drop_in = home.units / "penstock.service.d/notify-reload.conf"
+    assert f"write {drop_in}\n" in home.run("install", SYSTEMD="253").output
+    shipped = (SHIPPED / "user/penstock.service.d/notify-reload.conf").read_text()
+    assert drop_in.read_text() == shipped.replace("/usr/bin/penstock", PENSTOCK)
+    assert f"remove {drop_in}\n" in home.run("uninstall").output
+    assert list(home.units.iterdir()) == []
+
+
+def test_the_owners_own_drop_in_stays(home: Home) -> None:
+    home.run("install", SYSTEMD="257")
+    own = home.units / "penstock.service.d/override.conf"
+    own.write_text("[Service]\n")
+    home.run("uninstall")
+    assert list(home.units.rglob("*.conf")) == [own]
 
 
 @pytest.mark.parametrize(

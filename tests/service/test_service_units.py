@@ -13,7 +13,17 @@ import pytest
 
 from penstock.cli import units
 from penstock.cli.faults import EXIT_CONFIG
-from penstock.cli.units import ADDRESS, COMMAND, MARK, NAMES, Manager, Write, writes
+from penstock.cli.units import (
+    ADDRESS,
+    CHECK,
+    COMMAND,
+    MARK,
+    NAMES,
+    NOTIFY_RELOAD,
+    Manager,
+    Write,
+    writes,
+)
 from penstock.config.model import Server
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +59,21 @@ def analyze(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_install_finds_what_it_fills_in(kind: str, name: str) -> None:
     text = (SHIPPED / kind / name).read_text()
     assert text.startswith(MARK)
-    assert text.count(COMMAND if name.endswith(".service") else ADDRESS) == 1
+    places = [COMMAND, CHECK] if name.endswith(".service") else [ADDRESS]
+    assert [text.count(place) for place in places] == [1] * len(places)
+
+
+def test_a_reload_checks_first_and_then_signals(kind: str) -> None:
+    service = (SHIPPED / kind / "penstock.service").read_text()
+    assert [line for line in service.splitlines() if line.startswith("ExecReload=")] == [
+        f"ExecReload={CHECK}",
+        "ExecReload=/usr/bin/systemd-notify RELOADING=1",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ]
+    drop_in = (SHIPPED / kind / NOTIFY_RELOAD).read_text()
+    assert drop_in.startswith(MARK)
+    settings = [line for line in drop_in.splitlines() if line and not line.startswith("#")]
+    assert settings == ["[Service]", "Type=notify-reload", "ExecReload=", f"ExecReload={CHECK}"]
 
 
 def test_the_default_address_is_that_of_the_file() -> None:
@@ -76,7 +100,8 @@ def test_verify_has_nothing_to_say(kind: str, tmp_path: Path) -> None:
     """Its exit status would be 0 for a key that it does not know."""
     paths = installed(kind, tmp_path)
     if kind == "system":
-        shutil.copytree(DROP_IN.parent, tmp_path / DROP_IN.parent.name)
+        (tmp_path / DROP_IN.parent.name).mkdir(exist_ok=True)
+        shutil.copy(DROP_IN, tmp_path / DROP_IN.parent.name)
     result = analyze(f"--{kind}", "verify", *paths, folder=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 

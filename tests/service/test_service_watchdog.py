@@ -90,7 +90,7 @@ async def test_a_loop_that_hangs_sends_no_pings_and_is_late(nursery: trio.Nurser
     nursery.cancel_scope.cancel()
 
 
-def test_the_metric_is_the_worst_of_the_last_minute() -> None:
+async def test_the_metric_is_the_worst_of_the_last_minute() -> None:
     daemon = Daemon(Config())
 
     def told() -> str:

@@ -69,6 +69,15 @@ async def test_loading_refuses_and_then_answers(simulation: Simulation, path: st
     assert error in ("Loading model", {"code": 503, "message": "Loading model", "type": "unavailable_error"})
 
 
+@pytest.mark.parametrize("path", CHATS)
+async def test_no_stream_refuses_only_streams(simulation: Simulation, path: str) -> None:
+    status, _, body = await answer(simulation, path, "fault=no-stream")
+    assert status == 400
+    assert b"does not stream" in body
+    status, _, body = await answer(simulation, path, "tokens=2,fault=no-stream", stream=False)
+    assert (status, content(json.loads(body))) == (200, counting(2))
+
+
 async def test_redirect(simulation: Simulation) -> None:
     status, headers, _ = await answer(simulation, CHAT, "fault=redirect")
     assert (status, headers["location"]) == (302, "/elsewhere")

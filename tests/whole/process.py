@@ -28,6 +28,7 @@ class Process:
     """A running ``penstock serve``.  :meth:`read` must run while lines are waited for."""
 
     def __init__(self, config: Path) -> None:
+        self.config = config
         command = [sys.executable, "-m", "penstock", "serve", "--config", str(config)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert self._process.stderr is not None

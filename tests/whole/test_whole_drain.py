@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,26 @@ import pytest
 import trio
 from process import Process
 
+from anthropic_conformance import check_anthropic_stream
+from asking import POSTED
+from koboldcpp_conformance import check_koboldcpp_stream
 from penstock.simulate.server import Settings, Simulation, serve
-from rawhttp import CHAT, COMPLETIONS, GENERATE, OLLAMA_CHAT, Client, ask, call, connect
+from rawhttp import CHAT, COMPLETIONS, GENERATE, OLLAMA_CHAT, Client, ask, call, connect, post
+from responses_conformance import check_responses_stream
+from typed_events_conformance import check_typed_events
 
 PATHS = (CHAT, COMPLETIONS, OLLAMA_CHAT, GENERATE)
 ENDLESS = "sim:tokens=100000,rate=50"
+SHORT = "sim:tokens=30,rate=60"
+#: Where else clients have their own idea of a stream's end, and who knows it.
+OTHERS = {
+    "anthropic": ("/v1/messages", check_anthropic_stream),
+    "responses": ("/v1/responses", check_responses_stream),
+    "koboldcpp": ("/api/extra/generate/stream", check_koboldcpp_stream),
+    "typed_events": ("/api/chat/stream", check_typed_events),
+}
+#: What differs between two answers to the same request.
+OWN = re.compile(rb'"(id|created|created_at|[a-z_]*duration)":("[^"]*"|[0-9]+)')
 #: What the last words of penstock may take; seconds.
 MOMENT = 1.5
 
@@ -73,7 +89,9 @@ async def test_what_is_running_may_end_and_the_rest_is_told_in_its_own_words(
     process = start("1s")
     with trio.fail_after(15):
         idle = await connect(process.address)
-        short = {path: await ask(process.address, call("sim:tokens=30,rate=60", path=path)) for path in PATHS}
+        before = {path: await ask(process.address, call(SHORT, path=path)) for path in PATHS}
+        undisturbed = {path: await client.answer() for path, client in before.items()}
+        short = {path: await ask(process.address, call(SHORT, path=path)) for path in PATHS}
         long = {path: await ask(process.address, call(ENDLESS, path=path)) for path in PATHS}
         whole = {path: await ask(process.address, call(ENDLESS, path=path, stream=False)) for path in PATHS}
         await simulation.records.until(lambda: simulation.records.counters.running == 12)
@@ -89,6 +107,8 @@ async def test_what_is_running_may_end_and_the_rest_is_told_in_its_own_words(
         for path in PATHS:
             status, _, body = await short[path].answer()
             assert status == 200
+            # to the byte
+            assert OWN.sub(rb"\1", body) == OWN.sub(rb"\1", undisturbed[path][2])
             got = frames(path, body)
             assert text(got) == "".join(f" t{n}" for n in range(30))
             assert got[-1] == "[DONE]" if path.startswith("/v1") else got[-1]["done"] is True
@@ -110,10 +130,32 @@ async def test_what_is_running_may_end_and_the_rest_is_told_in_its_own_words(
             assert "penstock is shutting down" in json.dumps(told)
 
         await exits(process, at, 1 + MOMENT)
-        for client in [idle, *short.values(), *long.values(), *whole.values()]:
+        for client in [idle, *before.values(), *short.values(), *long.values(), *whole.values()]:
             client.stream.socket.close()
     ends = [line["reason"] for line in process.lines if line["event"] == "stream ended"]
-    assert sorted(ends) == ["completed"] * 4 + ["shutdown"] * 8
+    assert sorted(ends) == ["completed"] * 8 + ["shutdown"] * 8
+
+
+async def test_every_other_language_has_its_own_words_too(
+    start: Callable[[str], Process], simulation: Simulation
+) -> None:
+    process = start("300ms")
+    with trio.fail_after(15):
+        running = {}
+        for name, (path, _) in OTHERS.items():
+            body = POSTED[name].asked({"model": ENDLESS, "stream": True})
+            running[name] = await ask(process.address, post(path, body, "Content-Type: application/json"))
+        heads = {name: await client.head() for name, client in running.items()}
+        first = {name: await client.chunk() for name, client in running.items()}
+        at = process.signal(signal.SIGTERM)
+        for name, client in running.items():
+            status, headers = heads[name]
+            assert status == 200
+            body = first[name] + await client.body(headers)
+            OTHERS[name][1](body)
+            assert b"penstock is shutting down" in body.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
+            client.stream.socket.close()
+        await exits(process, at, 0.3 + MOMENT)
 
 
 async def test_a_request_that_comes_too_late_is_sent_elsewhere(
@@ -131,8 +173,17 @@ async def test_a_request_that_comes_too_late_is_sent_elsewhere(
         # All of them are in the middle of a body; one more round trip, and the daemon knows it.
         other = await ask(process.address, request)
         await other.answer()
+        health = await ask(process.address, post("/health", b"{}", method="GET")[:-1])
+        # One more round trip, and the daemon knows of it.
+        await other.send(request)
+        await other.answer()
         at = process.signal(signal.SIGTERM)
         await process.line("stopping")
+        # Whoever looks whether it is ready sees that it is not.
+        await health.send(b"}")
+        status, headers, body = await health.answer()
+        assert (status, headers["connection"], json.loads(body)["status"]) == (503, "close", "draining")
+        health.stream.socket.close()
         for path, client in [*late.items(), (CHAT, kept)]:
             await client.send(call("sim:tokens=1", path=path)[-5:])
             status, headers, body = await client.answer()
@@ -145,7 +196,7 @@ async def test_a_request_that_comes_too_late_is_sent_elsewhere(
         other.stream.socket.close()
         # nothing is left to wait for
         await exits(process, at, 5)
-    assert simulation.records.counters.requests == 3
+    assert simulation.records.counters.requests == 4
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -72,6 +72,14 @@ class Embedding(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None = None
 
 
+class Score(msgspec.Struct, frozen=True, gc=False):
+    """How much one document is worth, in place of a text; the higher the better, on the model's own scale."""
+
+    index: int
+    value: float
+    raw: bytes | None = None
+
+
 class Opaque(msgspec.Struct, frozen=True, gc=False):
     """A piece of a body into which nobody looks."""
 
@@ -125,6 +133,6 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     garbled: str | None = None  #: of what is not its dialect, the layer: "parse" or "schema"
 
 
-Event = Opened | Text | Thinking | ToolDelta | Embedding | Opaque | Finish | Usage | Pulse | Progress | Failed
+Event = Opened | Text | Thinking | ToolDelta | Embedding | Score | Opaque | Finish | Usage | Pulse | Progress | Failed
 
 PULSE = Pulse()

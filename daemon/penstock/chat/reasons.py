@@ -13,6 +13,7 @@ class Reason(enum.StrEnum):
     CLIENT_STALLED = "client_stalled"  #: the client stopped reading for longer than the write budget
     QUEUE_FULL = "queue_full"  #: no slot, and no place in the queue
     QUEUE_TIMEOUT = "queue_timeout"  #: no slot within the queue budget
+    EXHAUSTED = "exhausted"  #: penstock has no file descriptor left for a connection to the backend
     CONNECT_FAILED = "connect_failed"  #: no connection to the backend, or lost before its answer began
     CONNECT_TIMEOUT = "connect_timeout"  #: no connection within the connect budget
     BACKEND_REFUSED = "backend_refused"  #: the backend answered with an error, as a status or in the stream

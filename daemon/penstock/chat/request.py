@@ -14,6 +14,7 @@ class Operation(enum.StrEnum):
     CHAT = "chat"  #: messages in, an assistant's message out
     COMPLETION = "completion"  #: a prompt in, its continuation out
     EMBEDDING = "embedding"  #: texts in, vectors out
+    RERANK = "rerank"  #: a query and texts in, how much each is worth out
     OPAQUE = "opaque"  #: bytes in, bytes out
 
     @property
@@ -110,12 +111,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     body: Mapping[str, object]
     messages: tuple[Message, ...] = ()
-    prompt: str = ""
+    prompt: str = ""  #: of a completion; the query of a rerank
     suffix: str | None = None
     system: str | None = None  #: of a completion (Ollama's generate)
     raw_prompt: bool = True  #: False: the backend shall put the prompt into its chat template (Ollama's generate)
     images: tuple[Image, ...] = ()  #: of a completion
-    inputs: tuple[str, ...] = ()  #: of an embedding; empty where the client sent tokens
+    inputs: tuple[str, ...] = ()  #: of an embedding, empty where the client sent tokens; the documents of a rerank
     dimensions: int | None = None  #: of an embedding
     tools: tuple[Tool, ...] = ()
     #: "auto", "none", "required", or the name of the one function as "function:NAME"; None: not said
@@ -128,6 +129,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int | None = None
     include_usage: bool = False  #: a streaming client asked for the usage chunk (Ollama clients always get counters)
     keep_alive: str | float | None = None  #: Ollama: how long the model stays loaded
+    #: what refers to something that a server keeps, by dotted path: only a backend of the same dialect can answer
+    stored: tuple[str, ...] = ()
     #: headers by lower-case name that a backend of the same dialect shall see
     headers: Mapping[str, str] = {}
     #: fields of ``body`` that no neutral field above carries, by dotted path: named in x-penstock-dropped when the

@@ -20,7 +20,8 @@ from penstock.chat.reasons import Reason
 from penstock.config.model import Config, Server
 from penstock.observe.log import configure
 from penstock.relay.outcome import Outcome
-from penstock.service.daemon import Daemon, with_demo
+from penstock.service.daemon import Daemon
+from penstock.service.source import with_demo
 from penstock.simulate import server as simulate
 from penstock.simulate.records import RequestRecord
 

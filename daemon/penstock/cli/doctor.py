@@ -41,9 +41,9 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 def command(ctx: click.Context, file: Path | None, as_json: bool, patience: float) -> None:
     """Look at everything, and say what to do.
 
-    Looked at are the configuration, who holds its addresses, where its keys are kept, and each backend: whether it
-    answers, what it is, which models it has, and one token of it through penstock; through the daemon that runs, or
-    through one that is started for it on a free port.  Nothing is changed.
+    Looked at are the configuration, the service of systemd, who holds the addresses, where keys are kept, and each
+    backend: whether it answers, what it is, which models it has, and one token of it through penstock; through the
+    daemon that runs, or through one that is started for it on a free port.  Nothing is changed.
 
     Exit status: 0 when there is no fault, 1 when there is one.
     """

@@ -130,7 +130,7 @@ def listed(config: Config, environ: Mapping[str, str]) -> list[str]:
     """The names in a running daemon's list, of models to talk to."""
     for door in doors(config, environ):
         try:
-            status, told = trio.run(door.get, "/v1/models")
+            status, told = trio.run(door.ask, "GET", "/v1/models")
         except PenstockError:
             continue
         if status == 200:

@@ -53,9 +53,12 @@ def command(ctx: click.Context, user: bool, file: Path | None, dry_run: bool) ->
         ctx.exit(report(error))
     steps = [
         *units.writes(manager, words, config.server.listen),
-        manager.systemctl("daemon-reload"),
+        *([units.explanations()] if manager.system else []),
+        *manager.reload(),
         manager.systemctl("enable", *units.NAMES),
-        manager.systemctl("restart", *units.NAMES),
+        # One after the other: what restarts a socket in one go finds its address still in use at times (systemd 257).
+        manager.systemctl("stop", *units.NAMES),
+        manager.systemctl("start", *units.NAMES),
     ]
     units.take(steps, dry_run=dry_run)
     if dry_run:

@@ -15,6 +15,7 @@ VERBS = {
     "check": "Say what is wrong with a configuration file.",
     "doctor": "Look at everything, and say what to do.",
     "status": "Show the streams, slots and queues of a running daemon.",
+    "reload": "Let a running daemon read its configuration anew.",
     "ide": "Show how a tool is pointed at penstock.",
     "schema": "Print the JSON Schema of the configuration file.",
     "demo": "Show a stream and its teardown, without any backend.",
@@ -39,7 +40,7 @@ MANUAL = {
     "Environment": [
         ("PENSTOCK_CONFIG", "the configuration file, before those above"),
         ("PENSTOCK__SECTION__KEY", "sets one key of the configuration, over what the files say"),
-        ("PENSTOCK_KEY", "the key that status, doctor and ide show to a running daemon"),
+        ("PENSTOCK_KEY", "the key that status, reload, doctor and ide show to a running daemon"),
         ("XDG_CONFIG_HOME", "stands for ~/.config"),
         ("CREDENTIALS_DIRECTORY", 'where "credential:NAME" is looked up; systemd sets it'),
     ],
@@ -47,6 +48,7 @@ MANUAL = {
         ("0", "all went well"),
         ("1", "it failed; the last line says why"),
         ("2", "the command line is wrong"),
+        ("3", "of reload: the configuration needs a restart"),
         ("78", "the configuration is wrong; every fault is listed with its place"),
     ],
     "Examples": [

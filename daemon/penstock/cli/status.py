@@ -58,8 +58,11 @@ def lines(door: Door, told: Mapping[str, Any]) -> Iterator[str]:
         yield f"for more put a key with admin = true into {KEY_VARIABLE}"
         return
     yield f"penstock {told['version']} on {door.url}: {told['status']}"
+    yield f"config    generation {told['generation']}, loaded {told['loaded']}"
     phases = ", ".join(f"{number} {phase}" for phase, number in told["streams"].items())
     yield f"streams   {phases or 'none'}"
+    for number, streams in told["older_generations"].items():
+        yield f"          {streams} of generation {number}"
     rows = [
         (name, f"{backend['busy']} of {backend['slots']} slots busy, {backend['waiting']} waiting", backend["resting"])
         for name, backend in told["backends"].items()

@@ -18,16 +18,19 @@ def command(user: bool, dry_run: bool) -> None:
     The configuration stays, and so do drop-ins that were added to the units.
     """
     manager = units.Manager.of(not user, os.environ)
-    paths = [manager.folder / name for name in units.NAMES]
+    paths = [manager.folder / name for name in (*units.NAMES, units.NOTIFY_RELOAD)]
+    if manager.system:
+        paths.append(units.CATALOGUE)
     ours = [path for path in paths if path.is_file() and units.is_ours(path)]
     if not ours:
         click.echo(f"no units of penstock are in {manager.folder}")
         return
     if manager.system and os.geteuid() and not dry_run:
         raise click.ClickException("--system is for root; try it with sudo")
+    running = [path.name for path in ours if path.name in units.NAMES]
     steps: list[units.Step] = [
-        manager.systemctl("disable", "--now", *(path.name for path in ours)),
+        *([manager.systemctl("disable", "--now", *running)] if running else []),
         *(units.Remove(path) for path in ours),
-        manager.systemctl("daemon-reload"),
+        *manager.reload(),
     ]
     units.take(steps, dry_run=dry_run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,13 @@ NAMES = ("penstock.socket", "penstock.service")
 MARK = '# Written by "penstock install'
 #: What the units say before they are installed.
 COMMAND = "/usr/bin/penstock serve"
+CHECK = "/usr/bin/penstock check"
 ADDRESS = "ListenStream=127.0.0.1:11435"
+#: What goes beside the service where systemd is new enough for it (systemd.service(5), Type=notify-reload).
+NOTIFY_RELOAD = "penstock.service.d/notify-reload.conf"
+SINCE = 253
+#: Where journald's catalogue takes what no package brought (journalctl(1), --update-catalog), for "journalctl -x".
+CATALOGUE = Path("/usr/local/lib/systemd/catalog/penstock.catalog")
 #: What ProtectHome=yes hides.
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
@@ -46,6 +54,11 @@ class Manager(NamedTuple):
     @property
     def journalctl(self) -> str:
         return f"journalctl {'' if self.system else '--user '}-u penstock"
+
+    def reload(self) -> list[Run]:
+        """What makes known which files are there now."""
+        news = [self.systemctl("daemon-reload")]
+        return [*news, Run(("journalctl", "--update-catalog"))] if self.system else news
 
 
 class Write(NamedTuple):
@@ -76,6 +89,10 @@ class Remove(NamedTuple):
     def do(self) -> None:
         try:
             self.path.unlink(missing_ok=True)
+            if self.path.parent.suffix == ".d":
+                with suppress(OSError):
+                    # of no use when it is empty, and somebody's when it is not
+                    self.path.parent.rmdir()
         except OSError as error:
             raise click.ClickException(f"{self.path} cannot be removed: {error.strerror}") from None
 
@@ -117,13 +134,33 @@ def writes(manager: Manager, command: Sequence[str], listen: Iterable[str]) -> l
     streams = [f"ListenStream={place}" for text in listen if (place := stream_of(text))]
     if not streams:
         raise click.ClickException("server.listen has no address with a fixed port, so nobody could find penstock")
-    line = " ".join(map(word, command))
+    filled = {
+        COMMAND: " ".join(map(word, command)),
+        CHECK: " ".join(map(word, checking(command))),
+        ADDRESS: "\n".join(streams),
+    }
     steps: list[Step] = []
-    for name in NAMES:
+    for name in (*NAMES, *([NOTIFY_RELOAD] if version() >= SINCE else [])):
         text = (shipped() / ("system" if manager.system else "user") / name).read_text()
-        text = text.replace(COMMAND, line).replace(ADDRESS, "\n".join(streams))
+        for place, content in filled.items():
+            text = text.replace(place, content)
         steps.append(Write(manager.folder / name, text))
     return steps
+
+
+def version() -> int:
+    """systemd's; 0 where there is none."""
+    try:
+        told = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S607
+    except OSError:
+        return 0
+    found = re.match("systemd ([0-9]+)", told)
+    return int(found[1]) if found else 0
+
+
+def explanations() -> Step:
+    """What ``journalctl -x`` adds to our lines; its catalogue is the system's."""
+    return Write(CATALOGUE, (shipped() / CATALOGUE.name).read_text())
 
 
 def shipped() -> Path:
@@ -156,6 +193,11 @@ def command(config: Path | None) -> list[str]:
     script = Path(sysconfig.get_path("scripts"), "penstock")
     words = [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "penstock"]
     return [*words, "serve", *(["--config", str(config)] if config else [])]
+
+
+def checking(command: Sequence[str]) -> list[str]:
+    """What checks the configuration that this command would serve."""
+    return ["check" if word == "serve" else word for word in command if word != "--config"]
 
 
 def hidden(paths: Iterable[Path]) -> Path | None:

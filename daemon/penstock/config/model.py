@@ -32,7 +32,7 @@ BackendName = Annotated[str, Meta(extra={"form": "backend"})]
 RouteName = Annotated[str, Meta(extra={"form": "route"})]
 KeyName = Annotated[str, Meta(extra={"form": "client"})]
 
-BackendKind = Literal["ollama", "openai", "llamacpp", "koboldcpp", "anthropic", "simulate"]
+BackendKind = Literal["ollama", "openai", "llamacpp", "lmstudio", "vllm", "koboldcpp", "anthropic", "simulate"]
 RouteClass = Literal["chat", "autocomplete", "agent", "background"]
 
 
@@ -46,7 +46,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     listen: Annotated[
         tuple[ListenAddress, ...],
-        doc('addresses to listen on: "HOST:PORT", "[::1]:PORT" or "unix:/path/to/socket"'),
+        doc('addresses to listen on: "HOST:PORT", "[::1]:PORT" or "unix:/path/to/socket"; a change takes a restart'),
         Meta(min_length=1),
     ] = ("127.0.0.1:11435",)
     allowed_hosts: Annotated[
@@ -94,26 +94,100 @@ class TimeoutOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     total: Annotated[Budget | UnsetType, doc("the whole stream")] = UNSET
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much the JSON of one request may hold, however few bytes it takes."""
+
+    depth: Annotated[int, doc("how deep the JSON of a request may nest"), Meta(ge=8, le=512)] = 64
+    values: Annotated[int, doc("values in the JSON of a request"), Meta(ge=1000)] = 250_000
+    items: Annotated[int, doc("entries in one list or object of a request"), Meta(ge=100)] = 100_000
+    text: Annotated[Room, doc("one text in a request, an image in base64 among them")] = 16777216
+    messages: Annotated[int, doc("messages of one request"), Meta(ge=1)] = 10_000
+    tools: Annotated[int, doc("tools of one request"), Meta(ge=0)] = 1024
+    images: Annotated[int, doc("images of one request"), Meta(ge=0)] = 256
+
+
+#: The defaults.
+SHAPE = Shape()
+
+
+class Limits(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of everything; nothing in penstock grows without one of these."""
 
     connections: Annotated[
         int, doc("client connections at a time; a further one is answered 503 and closed"), Meta(ge=1)
     ] = 512
+    peer_connections: Annotated[
+        int, doc("the same of one peer: an address, or a user at a unix socket"), Meta(ge=1)
+    ] = 384
+    streams: Annotated[
+        int, doc("streams at a time, those that wait among them; a further one is answered 429"), Meta(ge=1)
+    ] = 512
     queue: Annotated[int, doc("streams that may wait for a slot of one backend"), Meta(ge=0)] = 64
     headers: Annotated[Room, doc("the head of a request")] = 65536
+    header_count: Annotated[int, doc("header lines of a request"), Meta(ge=16)] = 200
+    url: Annotated[Size, doc("the target of a request: its path and query"), Meta(ge=256)] = 8192
     header_time: Annotated[
         Budget, doc("the head of a request must be here; also how long an idle connection stays")
     ] = 30.0
     body: Annotated[Room, doc("the body of a request (images in base64 are large)")] = 33554432
     body_time: Annotated[Budget, doc("the body of a request must be here")] = 60.0
-    depth: Annotated[int, doc("how deep the JSON of a request may nest"), Meta(ge=8, le=512)] = 64
+    body_rate: Annotated[
+        Size, doc("bytes that a body must bring in each second, on average and after the first five"), Meta(ge=1)
+    ] = 512
+    chats: Annotated[int, doc("chats at a time on one WebSocket"), Meta(ge=1)] = 16
+    conversation: Annotated[
+        Size, doc("what a WebSocket remembers of a conversation in plain text; the oldest turns go first"), Meta(ge=0)
+    ] = 65536
+    fragments: Annotated[int, doc("frames of one WebSocket message, which is no larger than body"), Meta(ge=1)] = 1024
+    pings: Annotated[int, doc("pings and other control frames from one WebSocket in a second"), Meta(ge=2)] = 50
+    pong_time: Annotated[Budget, doc("a WebSocket's client must give a sign of life when it is pinged")] = 30.0
     line: Annotated[Room, doc("one SSE event or NDJSON line of a backend")] = 8388608
     answer: Annotated[Room, doc("the whole answer of a backend")] = 67108864
     idle_connections: Annotated[int, doc("unused connections kept open per backend"), Meta(ge=0)] = 4
 
 
-class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one server is to be asked, beside its kind."""
+
+    stream: Annotated[
+        Literal["auto", "never"],
+        doc('"never": it is asked for whole answers; clients get a stream all the same, in pieces'),
+    ] = "auto"
+    piece: Annotated[int, doc("characters in each piece of a whole answer"), Meta(ge=1)] = 80
+    passthrough: Annotated[
+        bool, doc("whether fields that penstock does not know reach it from clients of its own language")
+    ] = True
+    responses: Annotated[
+        Literal["auto", "native", "translated"],
+        doc("how it answers the Responses API: by its own, or by chats; auto goes by its kind"),
+    ] = "auto"
+    reasoning: Annotated[
+        Literal["auto", "none", "reasoning", "reasoning_content"],
+        doc("the field by which it is told the reasoning of earlier turns"),
+    ] = "auto"
+    system_role: Annotated[
+        Literal["auto", "system", "developer"], doc("the role of system prompts; auto leaves it to kind and client")
+    ] = "auto"
+    usage: Annotated[bool, doc("whether it is asked for counts at the end of a stream (stream_options)")] = True
+    fim: Annotated[
+        Literal["auto", "none", "suffix", "fim"],
+        doc("how it fills in the middle: not at all, by completions with a suffix, or by fim/completions"),
+    ] = "auto"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is asked for whole answers."""
+        return self.stream == "never"
+
+
+#: The defaults.
+MANNER = Manner()
+#: Kinds of servers whose language OpenAI's is, and the keys that mean something for them alone.
+SPEAK_OPENAI = frozenset({"openai", "llamacpp", "lmstudio", "vllm", "simulate"})
+OPENAI_ONLY = ("responses", "reasoning", "system_role", "usage", "fim")
+
+
+class Backend(Manner, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One server that runs models."""
 
     kind: Annotated[BackendKind, doc("the language it speaks")]
@@ -152,7 +226,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     routes: Annotated[
         tuple[RouteName, ...], doc("model names or globs that it may ask for; others do not exist for it")
     ] = ("*",)
-    admin: Annotated[bool, doc("whether it may read /metrics and the whole of /health")] = False
+    admin: Annotated[bool, doc("whether it may reload, and read /metrics and the whole of /health")] = False
     max_streams: Annotated[int, doc("streams of this key at a time; a further one is answered 429"), Meta(ge=1)] = 512
 
 

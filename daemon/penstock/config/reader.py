@@ -25,7 +25,7 @@ from penstock.config.addresses import (
     parse_listen,
 )
 from penstock.config.faults import did_you_mean, quoted
-from penstock.config.model import Config, Route
+from penstock.config.model import MANNER, OPENAI_ONLY, SPEAK_OPENAI, Config, Route
 from penstock.config.positions import Path
 from penstock.config.secrets import Reference
 from penstock.config.targets import parse_target
@@ -105,6 +105,12 @@ class Reader:
                 )
             except ValueError as error:
                 self.problem(("server", "listen", number), str(error))
+        for name, backend in config.backends.items():
+            if backend.kind not in SPEAK_OPENAI:
+                for word in OPENAI_ONLY:
+                    if getattr(backend, word) != getattr(MANNER, word):
+                        text = f"is for servers that speak OpenAI, and this one is of kind {quoted(backend.kind)}"
+                        self.problem(("backends", name, word), text, at_key=True)
         names: set[str] = set()
         for number, key in enumerate(config.keys):
             if key.name in names:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from penstock.chat.models import Model
 from penstock.chat.request import Operation, Request
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.dialects import anthropic_call, anthropic_errors, anthropic_request, openai_models, refusal
 from penstock.dialects.anthropic_reader import MessageReader
 from penstock.dialects.anthropic_whole import MessageWhole
 from penstock.dialects.anthropic_writer import MessageStream
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Writer
+from penstock.dialects.reader import is_document
 from penstock.errors import BackendRefused, BadRequest, PenstockError
 
 #: The one version that all servers and clients know.
@@ -20,11 +22,11 @@ class AnthropicNorth:
 
     name = "anthropic"
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
         """The body of a request -> the neutral request.  Raises BadRequest."""
         if operation != Operation.CHAT:
             raise BadRequest("Anthropic's dialect knows messages only")
-        return anthropic_request.parse(body, depth=depth)
+        return anthropic_request.parse(body, shape=shape)
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """The writer of one answer."""
@@ -46,13 +48,13 @@ class AnthropicSouth:
         version = [("anthropic-version", VERSION)]
         return [*version, ("x-api-key", key)] if key else version
 
-    def encode(self, request: Request, model: str) -> Call:
+    def encode(self, request: Request, model: str, manner: Manner = MANNER) -> Call:
         """The neutral request -> a call of messages.  Raises BadRequest."""
-        return anthropic_call.encode(request, model)
+        return anthropic_call.encode(request, model, manner)
 
-    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
+    def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
         """The reader of one answer; ``content_type`` tells a stream from one JSON text."""
-        return MessageReader(limits, document=content_type.partition(";")[0].strip().lower() == "application/json")
+        return MessageReader(limits, document=is_document(content_type, manner))
 
     def refusal(self, status: int, body: bytes) -> BackendRefused:
         """An answer with an error status -> the error, in the backend's words."""

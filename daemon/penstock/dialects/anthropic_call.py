@@ -1,4 +1,4 @@
-"""Asks Anthropic's Messages API and the servers that copy it, always for a stream.
+"""Asks Anthropic's Messages API and the servers that copy it.
 
 A client of the same dialect gets its own body through.  Any other client's body is built anew from the neutral fields,
 and what cannot be said is named in ``Call.dropped``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request, Tool
+from penstock.config.model import MANNER, Manner
 from penstock.dialects import jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.images import media_type
@@ -18,13 +19,15 @@ Object = dict[str, object]
 
 #: The API wants a number; this one every model since Claude 3.5 accepts.
 MAX_TOKENS = 8192
+#: What of a request has tokens, or decides how many there are.
+_COUNTED = frozenset({"system", "messages", "tools", "tool_choice", "thinking", "output_config"})
 #: What a stream's client of the same dialect may say in headers.
 CLIENT_HEADERS = ("anthropic-version", "anthropic-beta")
 
 
-def encode(request: Request, model: str) -> Call:
+def encode(request: Request, model: str, manner: Manner = MANNER) -> Call:
     """The call for this request.  Raises BadRequest for what no chat can do."""
-    if request.dialect == "anthropic":
+    if request.dialect == "anthropic" and manner.passthrough:
         body, dropped = passthrough.allowed(request.body)
         body.setdefault("max_tokens", MAX_TOKENS)
     else:
@@ -32,15 +35,19 @@ def encode(request: Request, model: str) -> Call:
         body = _body(request)
     return Call(
         path="/messages",
-        body=jsontext.encode({**body, "model": model, "stream": True}),
+        body=jsontext.encode({**body, "model": model, "stream": not manner.whole}),
         headers=_headers(request),
         dropped=tuple(dict.fromkeys(dropped)),
     )
 
 
-def count_call(request: Request, model: str) -> Call:
+def count_call(request: Request, model: str, manner: Manner = MANNER) -> Call:
     """The call that counts the tokens of a request of the same dialect."""
-    body, dropped = passthrough.allowed(request.body)
+    if manner.passthrough:
+        body, dropped = passthrough.allowed(request.body)
+    else:
+        body = {key: value for key, value in _body(request).items() if key in _COUNTED}
+        dropped = [*request.unmapped, *_dropped(request)]
     return Call(
         path="/messages/count_tokens",
         body=jsontext.encode({**body, "model": model}),

@@ -110,6 +110,8 @@ class MessageReader(AnswerReader):
                 self._take(frame, events)
             else:
                 events.append(PULSE)
+        if not self.done:
+            self._sse.check()
 
     def _rest(self, events: list[Event]) -> None:
         if self._document is not None:
@@ -134,7 +136,7 @@ class MessageReader(AnswerReader):
             return
         data = frame.data
         try:
-            part = _part(data)
+            part = _part(jsontext.utf8(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             part, data = _odd(data)
         kind = part.type or frame.name

@@ -7,6 +7,7 @@ thinking is enabled: it governs an answer with and without thinking, and a model
 from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import fields, jsontext
 from penstock.dialects.anthropic_messages import messages
 from penstock.dialects.fields import Object, refuse, required
@@ -32,9 +33,9 @@ _KNOWN = frozenset(
 )
 
 
-def parse(data: bytes, *, depth: int = 64) -> Request:
+def parse(data: bytes, *, shape: Shape = SHAPE) -> Request:
     """The body of a request -> the request.  Raises BadRequest."""
-    body = jsontext.decode_request(data, depth=depth)
+    body = jsontext.decode_request(data, shape=shape)
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("'model' is missing: say which model shall answer", param="model")
@@ -51,10 +52,10 @@ def parse(data: bytes, *, depth: int = 64) -> Request:
         tool_choice=choice,
         parallel_tool_calls=parallel,
         sampling=Sampling(
-            max_tokens=fields.integer(body, "max_tokens", low=0),
+            max_tokens=fields.integer(body, "max_tokens", low=0, high=fields.MOST),
             temperature=fields.number(body, "temperature", low=0, high=2),
             top_p=fields.number(body, "top_p", low=0, high=1),
-            top_k=fields.integer(body, "top_k", low=0),
+            top_k=fields.integer(body, "top_k", low=0, high=fields.MOST),
             stop=fields.strings(body, "stop_sequences"),
         ),
         response_format=_response_format(body, unmapped),
@@ -113,7 +114,7 @@ def _effort(body: Object, unmapped: list[str]) -> Effort | None:
         case "disabled":
             return Effort.NONE
         case "enabled":
-            fields.integer(thinking, "budget_tokens", low=0, where="thinking.")
+            fields.integer(thinking, "budget_tokens", low=0, high=fields.MOST, where="thinking.")
             unmapped += ["thinking.budget_tokens"] if "budget_tokens" in thinking else []
             if word in set(Effort):
                 return Effort(word)

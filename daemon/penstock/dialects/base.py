@@ -7,14 +7,15 @@ events by a :class:`Reader`.  All of it is plain data and functions: no clock, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
-from penstock.chat.events import Event
+from penstock.chat.events import Event, Usage
 from penstock.chat.models import Model
 from penstock.chat.request import Request
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.errors import BackendRefused, PenstockError
 
 #: Headers of every streamed answer (clients.md 13.17: nothing in between may buffer, compress or transform it).
@@ -43,6 +44,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()
     #: what is sent besides the close when the answer is left before its end, to a backend that misses a mere close
     farewell: Call | None = None
+    #: what is asked after a good answer that told no counts
+    tally: Tally | None = None
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How to learn the counts of an answer that did not tell them."""
+
+    call: Call
+    read: Callable[[bytes], Usage | None]  #: the body of the answer to it -> the counts, if it has some
 
 
 def bearer(key: str | None) -> list[tuple[str, str]]:
@@ -50,11 +60,14 @@ def bearer(key: str | None) -> list[tuple[str, str]]:
     return [("Authorization", f"Bearer {key}")] if key else []
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What names an answer to its client; one per stream, the same on every frame."""
+class Identity(msgspec.Struct, kw_only=True):
+    """What names an answer to its client, the same for all of it but for what the relay changes with each target."""
 
     stream: str  #: our id of the stream, for example "7f3k9q2m"
     created: float  #: seconds since 1970
+    target: str = ""  #: "backend/model" that is being asked
+    #: what it cannot be told of the request; see :class:`Call`
+    dropped: tuple[str, ...] = ()
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +86,11 @@ class Reader(Protocol):
     true when nothing more can follow, so that the relay stops reading.
     """
 
-    complete: bool
-    done: bool
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def done(self) -> bool: ...
 
     def receive(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body, cut anywhere.  What is not the dialect ends the events with Failed."""
@@ -112,8 +128,8 @@ class Northbound(Protocol):
 
     name: str
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
-        """A request's body, whose JSON may nest ``depth`` levels -> the neutral request.  Raises BadRequest."""
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
+        """A request's body, whose JSON may be of this ``shape`` -> the neutral request.  Raises BadRequest."""
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """The writer of one answer; ``passthrough``: the backend speaks the same dialect, ``raw`` may be sent on."""
@@ -131,11 +147,11 @@ class Southbound(Protocol):
     def auth(self, key: str | None) -> list[tuple[str, str]]:
         """The headers of every request to a backend with this key, or without one."""
 
-    def encode(self, request: Request, model: str) -> Call:
-        """The neutral request -> a call that always asks for a stream.  Raises BadRequest for what must be refused."""
+    def encode(self, request: Request, model: str, manner: Manner = MANNER) -> Call:
+        """The neutral request -> a call for a stream, or for a whole answer.  Raises BadRequest for what cannot be."""
 
-    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
-        """The reader of one answer with this ``Content-Type``."""
+    def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
+        """The reader of one answer with this ``Content-Type``, to a call that was made in this manner."""
 
     def refusal(self, status: int, body: bytes) -> BackendRefused:
         """An answer with an error status -> the error, in the backend's own words."""

@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.chat.events import Embedding, Event, Finish, FinishReason, Opened, Usage
 from penstock.chat.request import Request
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.dialects import jsontext, refusal
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer
 from penstock.dialects.beside import Beside
@@ -36,9 +37,9 @@ class EmbeddingsNorth:
         self._parse = parse
         self._render = render
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
         """The body of a request -> the neutral request.  Raises BadRequest."""
-        return self._parse(body, depth=depth)
+        return self._parse(body, shape=shape)
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """The writer of one answer."""
@@ -57,13 +58,13 @@ class EmbeddingsSouth(Beside):
         if self.name == "anthropic":
             raise BadRequest("this model's backend has no embeddings", param="model")
 
-    def encode(self, request: Request, model: str) -> Call:
+    def encode(self, request: Request, model: str, manner: Manner = MANNER) -> Call:
         """The neutral request -> the call.  Raises BadRequest."""
         if self.name == "ollama":
-            return encode_ollama(request, model)
-        return encode_openai(request, model, "/embeddings" if self.root else "/v1/embeddings")
+            return encode_ollama(request, model, manner)
+        return encode_openai(request, model, "/embeddings" if self.root else "/v1/embeddings", manner)
 
-    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
+    def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
         """The reader of one answer."""
         return EmbeddingsReader(len(request.inputs), limits)
 

@@ -14,6 +14,11 @@ from penstock.errors import BadRequest
 
 Object = Mapping[str, object]
 
+#: The largest count of tokens: servers keep it in 32 bits, and some take the lowest 32 of a larger number.
+MOST = 2**31 - 1
+#: Above this every temperature is the same noise.
+HOTTEST = 100
+
 
 def text(body: Object, key: str, *, default: str | None = None, where: str = "") -> str | None:
     """A string."""
@@ -132,7 +137,7 @@ def refuse(path: str, expected: str, value: object) -> NoReturn:
     got = encode(value).decode()
     if len(got) > 60:
         got = got[:57] + "..."
-    raise BadRequest(f"'{path}' must be {expected} (got {got})", param=path)
+    raise BadRequest(f"'{path}' must be {expected}", param=path, got=got)
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

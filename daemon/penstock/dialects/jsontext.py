@@ -10,39 +10,36 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from itertools import accumulate
 
 import msgspec
 
+from penstock.config.model import SHAPE, Shape
 from penstock.errors import BadRequest
 
 # Possessive quantifiers: a string that never ends is given up once, not once per quotation mark before it.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-#: Values in one body; a client says thousands, and a million keep the whole daemon waiting for a second.
-_MANY = 250_000
+#: How much of a client's key is repeated to it.
+_SHOWN = 60
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 encode_strict = msgspec.json.Encoder().encode
 _decode_strict = msgspec.json.Decoder().decode
 
 
-def decode_request(data: bytes, *, depth: int = 64) -> dict[str, object]:
+def decode_request(data: bytes, *, shape: Shape = SHAPE) -> dict[str, object]:
     """A client's body -> the JSON object in it.  Raises BadRequest with one readable sentence for anything else."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    _check_shape(data, depth)
+    commas = data.count(b",")
+    _check_bones(data, commas, shape)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_integer,
-        )
+        value = _decode_checked(text)
         if _SURROGATE.search(data):
             encode_strict(value)
     except json.JSONDecodeError as error:
@@ -56,6 +53,8 @@ def decode_request(data: bytes, *, depth: int = 64) -> dict[str, object]:
         raise BadRequest("the body nests too deep") from None
     if not isinstance(value, dict):
         raise BadRequest(f"the body must be a JSON object, not {kind(value)}")
+    if commas >= shape.items or len(data) > shape.text:
+        _check_parts(value, shape)
     return value
 
 
@@ -93,6 +92,22 @@ def encode(value: object) -> bytes:
         return encode_strict(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
 
 
+def utf8(data: bytes) -> bytes:
+    """The same.  Raises UnicodeDecodeError, as msgspec does not: it passes over fields that nobody asks for."""
+    if not data.isascii():
+        data.decode()
+    return data
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether :func:`utf8` would not raise."""
+    try:
+        utf8(data)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def escape(text: bytes) -> bytes:
     """JSON text -> the same, without the characters at which Unicode ends a line.
 
@@ -124,24 +139,41 @@ def kind(value: object) -> str:
             return "an object"
 
 
-def _check_shape(data: bytes, depth: int) -> None:
+def _check_bones(data: bytes, commas: int, shape: Shape) -> None:
     """Refuse what would be costly to parse, by what stands outside of its strings."""
-    opening, commas = data.count(b"[") + data.count(b"{"), data.count(b",")
-    if opening <= depth and commas <= _MANY:
+    if data.count(b"[") + data.count(b"{") <= shape.depth and commas < shape.values:
         return
     bones = _STRINGS.sub(b"", data)
-    if bones.count(b",") > _MANY:
-        raise BadRequest(f"the body holds more than {_MANY} values")
+    if bones.count(b",") >= shape.values:
+        raise BadRequest(f"the body holds more than {shape.values} values (limits.values)")
     brackets = bones.translate(_STEPS, _NOT_BRACKETS)
-    if max(accumulate(memoryview(brackets).cast("b")), default=0) > depth:
-        raise BadRequest(f"the body nests deeper than {depth} levels")
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) > shape.depth:
+        raise BadRequest(f"the body nests deeper than {shape.depth} levels (limits.depth)")
+
+
+def _check_parts(value: object, shape: Shape) -> None:
+    """Refuse what is too long a list, an object or a text; called only where the whole is long enough to hold one."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        match part:
+            case str() if len(part) * 4 > shape.text and len(part.encode()) > shape.text:
+                raise BadRequest(f"a text in the body is larger than {shape.text} bytes (limits.text)")
+            case list() | dict() if len(part) > shape.items:
+                raise BadRequest(f"{kind(part)} in the body has more than {shape.items} entries (limits.items)")
+            case list():
+                waiting += part
+            case dict():
+                waiting += part
+                waiting += part.values()
+            case _:
+                pass
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0][:_SHOWN]
         raise BadRequest(f"the body says '{twice}' twice in one object", param=twice)
     return value
 
@@ -162,3 +194,9 @@ def _integer(text: str) -> int:
     if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**64:
         raise BadRequest(f"the integer {text[:24]} in the body does not fit 64 bits")
     return value
+
+
+#: Made once: ``json.loads`` with hooks makes a decoder for each text.
+_decode_checked = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float, parse_int=_integer
+).decode

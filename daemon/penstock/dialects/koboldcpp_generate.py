@@ -6,12 +6,14 @@ Names and defaults are those of koboldcpp.py, where the stream's path is ``/api/
 from __future__ import annotations
 
 from penstock.chat.request import Image, Operation, Request, Sampling
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.dialects import fields, jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.fields import Object
 from penstock.errors import BadRequest
 
 STREAM_PATH = "/api/extra/generate/stream"
+WHOLE_PATH = "/api/v1/generate"
 
 #: Tokens of an answer whose length nobody gave (``--defaultgenamt``).
 DEFAULT_LENGTH = 896
@@ -31,9 +33,9 @@ _NAMES = {
 _KNOWN = frozenset({*_NAMES, "model", "genkey", "prompt", "memory", "images", "quiet"})
 
 
-def parse(data: bytes, *, stream: bool, depth: int = 64) -> Request:
+def parse(data: bytes, *, stream: bool, shape: Shape = SHAPE) -> Request:
     """The body of a generate request -> the request; ``model`` is empty where the body names none, as most do."""
-    body = jsontext.decode_request(data, depth=depth)
+    body = jsontext.decode_request(data, shape=shape)
     prompt = fields.text(body, "prompt")
     if prompt is None:
         raise BadRequest("'prompt' is missing: say what shall be continued", param="prompt")
@@ -59,17 +61,17 @@ def key_of(request: Request) -> str:
     return genkey if isinstance(genkey, str) else ""
 
 
-def encode(request: Request, genkey: str) -> Call:
-    """The request -> a streamed generation under this ``genkey``.  Raises BadRequest for what cannot be left out."""
+def encode(request: Request, genkey: str, manner: Manner = MANNER) -> Call:
+    """The request -> a generation under this ``genkey``.  Raises BadRequest for what cannot be left out."""
     if request.suffix:
         raise BadRequest("KoboldCpp cannot fill in the middle: send the prompt with the model's own marks", "suffix")
-    if request.dialect == "koboldcpp":
+    if request.dialect == "koboldcpp" and manner.passthrough:
         body, dropped = passthrough.allowed(request.body)
         body.pop("model", None)
     else:
         body, dropped = _anew(request)
     body["genkey"] = genkey
-    return Call(path=STREAM_PATH, body=jsontext.encode(body), dropped=tuple(dropped))
+    return Call(path=WHOLE_PATH if manner.whole else STREAM_PATH, body=jsontext.encode(body), dropped=tuple(dropped))
 
 
 def _anew(request: Request) -> tuple[dict[str, object], list[str]]:
@@ -99,17 +101,18 @@ def _images(body: Object) -> tuple[Image, ...]:
 
 
 def _sampling(body: Object) -> Sampling:
-    length = fields.integer(body, "max_length") or 0
+    length = fields.integer(body, "max_length", low=-fields.MOST, high=fields.MOST) or 0
     seed = fields.integer(body, "sampler_seed")
+    fields.integer(body, "max_context_length", low=1, high=fields.MOST)
     return Sampling(
         max_tokens=length if length > 0 else DEFAULT_LENGTH,
-        temperature=fields.number(body, "temperature", low=0),
+        temperature=fields.number(body, "temperature", low=0, high=fields.HOTTEST),
         top_p=fields.number(body, "top_p", low=0, high=1),
-        top_k=fields.integer(body, "top_k"),
+        top_k=fields.integer(body, "top_k", low=-1, high=fields.MOST),
         min_p=fields.number(body, "min_p", low=0, high=1),
         # Below zero: a seed by chance.
         seed=None if seed is None or seed < 0 else seed,
         stop=fields.strings(body, "stop_sequence"),
-        presence_penalty=fields.number(body, "presence_penalty"),
-        repeat_penalty=fields.number(body, "rep_pen", low=0),
+        presence_penalty=fields.number(body, "presence_penalty", low=-2, high=2),
+        repeat_penalty=fields.number(body, "rep_pen", low=0, high=100),
     )

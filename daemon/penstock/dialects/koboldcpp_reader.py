@@ -1,12 +1,13 @@
-"""Reads KoboldCpp's native stream: ``event: message`` with ``{"token": text, "finish_reason": null or word}`` as data.
+"""Reads KoboldCpp's native answers: ``event: message`` with ``{"token": text, "finish_reason": null or word}`` as data,
+or in one JSON text ``{"results": [{"text", "finish_reason", "prompt_tokens", "completion_tokens"}]}``.
 
-The one marker of its end is a finish reason: the body is delimited by the close of the connection, so that a crash and
-a good end look alike otherwise.  There are no ids, no model and no counts.
+The one marker of the end is a finish reason: the body is delimited by the close of the connection, so that a crash and
+a good end look alike otherwise.  There are no ids and no model, and in a stream no counts.
 """
 
 from __future__ import annotations
 
-from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text
+from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text, Usage
 from penstock.dialects import jsontext, refusal
 from penstock.dialects.base import Limits
 from penstock.dialects.reader import AnswerReader
@@ -15,14 +16,18 @@ from penstock.errors import BackendGarbled
 
 
 class GenerateReader(AnswerReader):
-    """See :class:`penstock.dialects.base.Reader`."""
+    """See :class:`penstock.dialects.base.Reader`; ``document``: the answer is one JSON text."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, document: bool) -> None:
         super().__init__(limits)
+        self._document = [b""] if document else None
         self._sse = Decoder(limits.line)
         self._opened = False
 
     def _read(self, data: bytes, events: list[Event]) -> None:
+        if self._document is not None:
+            self._document.append(data)
+            return
         for frame in self._sse.receive(data):
             if self.done:
                 break
@@ -30,8 +35,15 @@ class GenerateReader(AnswerReader):
                 self._take(frame, events)
             else:
                 events.append(PULSE)
+        if not self.done:
+            self._sse.check()
 
     def _rest(self, events: list[Event]) -> None:
+        if self._document is not None:
+            body = b"".join(self._document)
+            if body.strip():
+                self._take(Frame(body), events)
+            return
         try:
             for frame in self._sse.end():
                 if isinstance(frame, Frame):
@@ -54,6 +66,13 @@ class GenerateReader(AnswerReader):
                 events.append(refusal.failed(error))
             case {"token": str() as token, **rest} if isinstance(finish := rest.get("finish_reason"), str | None):
                 self._token(token, finish, events)
+            case {"results": [{"text": str() as text, **rest}, *_]} if self._document is not None:
+                finish, prompt, completion = [
+                    rest.get(name) for name in ("finish_reason", "prompt_tokens", "completion_tokens")
+                ]
+                if isinstance(prompt, int) and isinstance(completion, int):
+                    events.append(Usage(prompt, completion))
+                self._token(text, finish if isinstance(finish, str) else None, events)
             case _:
                 raise BackendGarbled(
                     f"the backend sent a frame of another shape: {refusal.excerpt(frame.data)}", "schema"

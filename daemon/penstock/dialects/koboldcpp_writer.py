@@ -41,10 +41,10 @@ class GenerateStream:
         for event in events:
             if isinstance(event, Text):
                 self._texts.append(event.text)
-                frames.append(_frame(token=event.text, finish_reason=None))
+                frames.append(b'event: message\ndata: {"token":%b,"finish_reason":null}\n\n' % encode(event.text))
             elif isinstance(event, Finish):
                 self._finish = event
-        return b"".join(frames)
+        return escape(b"".join(frames))
 
     def heartbeat(self) -> bytes:
         """A comment."""

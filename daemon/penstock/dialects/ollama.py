@@ -5,11 +5,13 @@ from __future__ import annotations
 from penstock.chat.events import Finish, FinishReason
 from penstock.chat.models import Model
 from penstock.chat.request import Request
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.dialects import ollama_call, ollama_models, ollama_request, refusal
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer, bearer
 from penstock.dialects.ollama_reader import OllamaReader
 from penstock.dialects.ollama_request import is_load
 from penstock.dialects.ollama_writer import OllamaStream, OllamaWhole, error_body
+from penstock.dialects.reader import is_document
 from penstock.errors import BackendRefused, PenstockError
 
 __all__ = ["is_load", "load_answer", "ollama_north", "ollama_south"]
@@ -20,9 +22,9 @@ class OllamaNorth:
 
     name = "ollama"
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
         """The body of a request -> the neutral request.  Raises BadRequest."""
-        return ollama_request.parse(operation, body, depth=depth)
+        return ollama_request.parse(operation, body, shape=shape)
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """Lines where a stream is wanted; the answer to a load request is one object always."""
@@ -44,13 +46,13 @@ class OllamaSouth:
         """The key as a bearer token."""
         return bearer(key)
 
-    def encode(self, request: Request, model: str) -> Call:
+    def encode(self, request: Request, model: str, manner: Manner = MANNER) -> Call:
         """The neutral request -> a call of /api/chat or /api/generate.  Raises BadRequest."""
-        return ollama_call.encode(request, model)
+        return ollama_call.encode(request, model, manner)
 
-    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
+    def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
         """The reader of one answer; only one that is declared to be JSON may be one text over several lines."""
-        return OllamaReader(request, content_type, limits)
+        return OllamaReader(request, limits, document=is_document(content_type, manner))
 
     def refusal(self, status: int, body: bytes) -> BackendRefused:
         """An answer with an error status -> the error, in the backend's words."""

@@ -1,8 +1,8 @@
 """Asks an Ollama server: the neutral request in, a call of its native API out (ollama api/types.go, ChatRequest,
 GenerateRequest).
 
-The native API and not Ollama's OpenAI layer, which loses errors in mid-stream.  Every call asks for a stream.  What
-Ollama cannot be told is named in ``Call.dropped``, as an OpenAI client would have said it.
+The native API and not Ollama's OpenAI layer, which loses errors in mid-stream.  What Ollama cannot be told is named in
+``Call.dropped``, as an OpenAI client would have said it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request, Tool, ToolCall
+from penstock.config.model import MANNER, Manner
 from penstock.dialects import jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.ollama_wire import OPTIONS
@@ -31,14 +32,14 @@ _THINK: dict[Effort, bool | str] = {
 }
 
 
-def encode(request: Request, model: str) -> Call:
+def encode(request: Request, model: str, manner: Manner = MANNER) -> Call:
     """The request -> the call.  Raises BadRequest for what must not be left out."""
-    if request.dialect == "ollama":
+    if request.dialect == "ollama" and manner.passthrough:
         body, dropped = passthrough.allowed(request.body)
-        body |= {"model": model, "stream": True}
+        body |= {"model": model, "stream": not manner.whole}
     else:
         body = _chat(request) if request.operation is Operation.CHAT else _generate(request)
-        body = {"model": model, **body, "stream": True, **_shared(request)}
+        body = {"model": model, **body, "stream": not manner.whole, **_shared(request)}
         dropped = [*_dropped(request), *request.unmapped]
     return Call(
         path=_PATHS[request.operation],

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from penstock.chat.models import Model
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import fields, jsontext
 from penstock.dialects.ollama_wire import seconds, timestamp
 from penstock.errors import BackendGarbled, BadRequest
@@ -97,9 +98,9 @@ def version() -> bytes:
     return jsontext.encode({"version": VERSION})
 
 
-def show_request(data: bytes) -> str:
+def show_request(data: bytes, *, shape: Shape = SHAPE) -> str:
     """The body of ``POST /api/show`` -> the model's name, in ``model`` or, from older clients, ``name``."""
-    body = jsontext.decode_request(data)
+    body = jsontext.decode_request(data, shape=shape)
     name = fields.text(body, "model") or fields.text(body, "name")
     if not name:
         raise BadRequest("the body names no model; set 'model'", param="model")

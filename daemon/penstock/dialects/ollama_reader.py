@@ -27,13 +27,13 @@ _REASONS = {
 
 
 class OllamaReader(AnswerReader):
-    """Lines, whatever they are declared to be; of a body declared to be JSON, also one text over several lines."""
+    """Lines, whatever they are declared to be; of a ``document``, also one text over several lines."""
 
-    def __init__(self, request: Request, content_type: str, limits: Limits) -> None:
+    def __init__(self, request: Request, limits: Limits, *, document: bool) -> None:
         super().__init__(limits)
         self._chat = request.operation is Operation.CHAT
         self._lines = ndjson.Lines(limits.line)
-        self._may_be_text = content_type.partition(";")[0].strip().lower() == "application/json"
+        self._may_be_text = document
         self._text: list[bytes] = []  # the lines of that one text
         self._opened = False
         self._calls = 0
@@ -48,6 +48,8 @@ class OllamaReader(AnswerReader):
             self._text += lines
         else:
             self._take(lines, events)
+        if not self.done:
+            self._lines.check()
 
     def _rest(self, events: list[Event]) -> None:
         lines = self._lines.end()
@@ -63,7 +65,7 @@ class OllamaReader(AnswerReader):
                 break
             raw: bytes | None = data
             try:
-                line = decode(data)
+                line = decode(jsontext.utf8(data))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 line, raw = decode_odd(data), None
             if not self._opened:

@@ -15,6 +15,7 @@ from penstock.chat.request import (
     Tool,
     ToolCall,
 )
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import fields, jsontext
 from penstock.dialects.fields import Object
 from penstock.dialects.ollama_wire import OPTIONS
@@ -35,10 +36,10 @@ _EFFORTS = {
 }
 
 
-def parse(operation: str, data: bytes, *, depth: int = 64) -> Request:
+def parse(operation: str, data: bytes, *, shape: Shape = SHAPE) -> Request:
     """The body of ``chat`` or ``completion`` (Ollama's generate) -> the request.  Raises BadRequest."""
     asked = Operation(operation)
-    body = jsontext.decode_request(data, depth=depth)
+    body = jsontext.decode_request(data, shape=shape)
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("the body names no model; set 'model'", param="model")
@@ -191,19 +192,19 @@ def _tools(body: Object) -> tuple[Tool, ...]:
 
 def _sampling(options: Object) -> Sampling:
     where = "options."
-    limit = fields.integer(options, "num_predict", where=where)
+    limit = fields.integer(options, "num_predict", low=-fields.MOST, high=fields.MOST, where=where)
     return Sampling(
         # Below zero: as long as it takes.
         max_tokens=None if limit is None or limit < 0 else limit,
-        temperature=fields.number(options, "temperature", low=0, where=where),
+        temperature=fields.number(options, "temperature", low=0, high=fields.HOTTEST, where=where),
         top_p=fields.number(options, "top_p", low=0, high=1, where=where),
-        top_k=fields.integer(options, "top_k", where=where),
+        top_k=fields.integer(options, "top_k", low=-1, high=fields.MOST, where=where),
         min_p=fields.number(options, "min_p", low=0, high=1, where=where),
         seed=fields.integer(options, "seed", where=where),
         stop=fields.strings(options, "stop", where=where),
-        presence_penalty=fields.number(options, "presence_penalty", where=where),
-        frequency_penalty=fields.number(options, "frequency_penalty", where=where),
-        repeat_penalty=fields.number(options, "repeat_penalty", low=0, where=where),
+        presence_penalty=fields.number(options, "presence_penalty", low=-2, high=2, where=where),
+        frequency_penalty=fields.number(options, "frequency_penalty", low=-2, high=2, where=where),
+        repeat_penalty=fields.number(options, "repeat_penalty", low=0, high=100, where=where),
     )
 
 

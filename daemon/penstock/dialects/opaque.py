@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.chat.events import Event, Finish, FinishReason, Opaque
 from penstock.chat.request import Operation, Request
+from penstock.config.model import MANNER, SHAPE, Manner, Shape
 from penstock.dialects import fields, jsontext, multipart, passthrough
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer
 from penstock.dialects.beside import Beside
@@ -22,6 +23,8 @@ from penstock.errors import BackendRefused, BadRequest, PenstockError, UnknownPa
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@-]+)+")
 _QUERY = re.compile(r"[!$-~]*")
+#: Characters of a backend's Content-Type; what is longer or not printable is not repeated to the client.
+LONGEST_TYPE = 200
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,15 +41,19 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     model_at: tuple[int, int] | None = None
     #: whether a model may be named where nobody has looked
     unread: bool = False
+    #: what of the query stays behind
+    dropped: tuple[str, ...] = ()
 
 
-def asked(method: str, path: str, query: str, body: bytes, content_type: str, accept: str, *, depth: int) -> Asked:
+def asked(method: str, path: str, query: str, body: bytes, content_type: str, accept: str, *, shape: Shape) -> Asked:
     """Look at a request.  Raises UnknownPath, BadRequest."""
     if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query):
         raise UnknownPath(f"nothing is at {path}")
     if not (content_type + accept).isascii():
         raise BadRequest("the headers Content-Type and Accept must be ASCII")
-    named = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "model"]
+    said_in_query = parse_qsl(query, keep_blank_values=True)
+    _refuse(passthrough.addresses(key for key, _ in said_in_query))
+    named = [value for key, value in said_in_query if key == "model"]
     kind = content_type.partition(";")[0].strip().lower()
     span, unread = None, False
     if kind == "multipart/form-data":
@@ -57,14 +64,13 @@ def asked(method: str, path: str, query: str, body: bytes, content_type: str, ac
     elif kind == "application/octet-stream":
         unread = bool(body)
     elif body:
-        said = jsontext.decode_request(body, depth=depth)
-        _, forbidden = passthrough.allowed(said)
-        if forbidden:
-            raise BadRequest(f"'{forbidden[0]}' is not passed on: the backend is the owner's to choose", forbidden[0])
+        said = jsontext.decode_request(body, shape=shape)
+        _refuse(passthrough.allowed(said)[1])
         if model := fields.text(said, "model"):
             named.append(model)
     if len(set(named)) > 1:
         raise BadRequest(f"the request names several models: {', '.join(named)}", param="model")
+    query, dropped = passthrough.query(query)
     return Asked(
         method=method,
         path=path,
@@ -75,7 +81,13 @@ def asked(method: str, path: str, query: str, body: bytes, content_type: str, ac
         model=named[0] if named else "",
         model_at=span,
         unread=unread,
+        dropped=tuple(dropped),
     )
+
+
+def _refuse(names: list[str]) -> None:
+    if names:
+        raise BadRequest(f"'{names[0]}' is not passed on: the backend is the owner's to choose", names[0])
 
 
 def request_of(found: Asked, model: str) -> Request:
@@ -91,7 +103,7 @@ class OpaqueNorth:
     def __init__(self, north: Northbound) -> None:
         self._north = north
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
         """Only :func:`asked` can look at what is not a body alone."""
         raise UnknownPath(f"nothing is known of {operation}")
 
@@ -113,9 +125,11 @@ class OpaqueSouth(Beside):
         super().__init__(south)
         self._asked = found
 
-    def encode(self, request: Request, model: str) -> Call:
-        """The request as it came, but for the model where the target has another."""
+    def encode(self, request: Request, model: str, manner: Manner = MANNER) -> Call:
+        """The request as it came, but for the model where the target has another.  Raises BadRequest."""
         found = self._asked
+        if not manner.passthrough:
+            raise BadRequest(f"nothing is passed on unread to this model's backend, and {found.path} is")
         path = found.path.removeprefix("/v1") if self.root else found.path
         renamed = found.model not in ("", model)
         query = self._query(model) if renamed else found.query
@@ -124,6 +138,7 @@ class OpaqueSouth(Beside):
             path=f"{path}?{query}" if query else path,
             body=self._body(model) if renamed else found.body,
             headers=tuple((n, v) for n, v in (("Content-Type", found.content_type), ("Accept", found.accept)) if v),
+            dropped=found.dropped,
         )
 
     def _query(self, model: str) -> str:
@@ -141,7 +156,7 @@ class OpaqueSouth(Beside):
         assert isinstance(said, dict)
         return jsontext.encode({**said, "model": model}) if "model" in said else found.body
 
-    def reader(self, request: Request, content_type: str, limits: Limits) -> Reader:
+    def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
         """The reader of one answer."""
         return OpaqueReader(content_type, limits)
 
@@ -162,7 +177,8 @@ class OpaqueReader(AnswerReader):
 
     def __init__(self, content_type: str, limits: Limits) -> None:
         super().__init__(limits)
-        self._content_type = content_type or "application/octet-stream"
+        plain = content_type.isascii() and content_type.isprintable() and len(content_type) <= LONGEST_TYPE
+        self._content_type = content_type if plain and content_type else "application/octet-stream"
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         if data:

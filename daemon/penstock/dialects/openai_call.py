@@ -1,27 +1,30 @@
-"""Asks OpenAI-compatible backends: the neutral request -> chat/completions or completions, always as a stream.
+"""Asks OpenAI-compatible backends: the neutral request -> chat/completions or completions.
 
 A client of the same dialect gets its own body through, so that fields we do not know still reach the backend.  Any
 other client's body is built anew from the neutral fields, and what cannot be said is named in ``Call.dropped``.
 
 What only some of the compatible servers understand is left out for kind "openai", because api.openai.com refuses a
-whole request for one unknown field, and the others disagree on the names (``repetition_penalty`` in vLLM,
-``repeat_penalty`` in LM Studio and llama.cpp).  Kind "llamacpp" gets its own names.  The length goes out as
-``max_tokens``, the one name that every local server reads.
+whole request for one unknown field, and the others disagree on the names.  The kinds of servers that are known get
+their own names.  The length goes out as ``max_tokens``, the one name that every local server reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request
-from penstock.dialects import jsontext, passthrough
+from penstock.config.model import MANNER, Manner
+from penstock.dialects import jsontext, llamacpp_infill, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.images import media_type
 from penstock.errors import BadRequest
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.COMPLETION: "/completions"}
+_FIM_PATH = "/fim/completions"
+_SYSTEM_ROLES = ("system", "developer")
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +32,28 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
 
     #: tells the progress of the prompt after ``return_progress``
     progress: bool = False
-    #: reads ``suffix``; llama.cpp ignores it and would continue the text instead of filling the gap
-    infill: bool = True
-    #: takes ``top_k``, ``min_p``, ``repeat_penalty``, reasoning in earlier turns and ``chat_template_kwargs``
-    extended: bool = False
+    #: how it fills in the middle: as the configuration says it, or by llama.cpp's ``/infill``
+    fim: Literal["none", "suffix", "fim", "infill"] = "suffix"
+    #: its names of the samplers that OpenAI does not have, by the fields of :class:`Sampling`
+    samplers: Mapping[str, str] = {}
+    #: the field of reasoning in earlier turns; None: it is not told
+    reasoning: str | None = None
+    #: thinking is switched through the model's chat template, by ``chat_template_kwargs``
+    template: bool = False
+    #: the one role of system prompts; None: as the client says it
+    system_role: str | None = None
+    #: has the Responses API as OpenAI has it, with every field of every event
+    responses: bool = False
+
+    def adjusted(self, manner: Manner) -> Quirks:
+        """With what the owner says of one backend of this kind."""
+        return msgspec.structs.replace(
+            self,
+            fim=self.fim if manner.fim == "auto" else manner.fim,
+            reasoning={"auto": self.reasoning, "none": None}.get(manner.reasoning, manner.reasoning),
+            system_role=self.system_role if manner.system_role == "auto" else manner.system_role,
+            responses=self.responses if manner.responses == "auto" else manner.responses == "native",
+        )
 
 
 def wire_operation(request: Request) -> Operation:
@@ -46,16 +67,29 @@ def wire_operation(request: Request) -> Operation:
     return Operation.CHAT
 
 
-def encode(request: Request, model: str, quirks: Quirks, more: Mapping[str, object] | None = None) -> Call:
+def encode(
+    request: Request,
+    model: str,
+    quirks: Quirks,
+    manner: Manner = MANNER,
+    more: Mapping[str, object] | None = None,
+) -> Call:
     """The call for this request, with everything in ``dropped`` that it does not say.  Raises BadRequest.
 
-    ``more`` are fields of a backend's own.
+    ``quirks`` are adjusted to the manner, ``more`` are fields of a backend's own.
     """
     operation = wire_operation(request)
-    if request.suffix and not quirks.infill:
-        raise BadRequest("this backend cannot fill in the middle: send the prompt with the model's own marks", "suffix")
-    if request.dialect == "openai":
+    path = _PATHS[operation]
+    if request.suffix:
+        if quirks.fim == "none":
+            text = "this backend cannot fill in the middle: send the prompt with the model's own marks"
+            raise BadRequest(text, "suffix")
+        if quirks.fim == "infill":
+            return llamacpp_infill.encode(request, model, manner)
+        path = _FIM_PATH if quirks.fim == "fim" else path
+    if request.dialect == "openai" and manner.passthrough:
         body, dropped = passthrough.allowed(request.body)
+        _rename_system(body, quirks)
     else:
         dropped = list(request.unmapped)
         body = _chat(request, quirks, dropped) if operation is Operation.CHAT else _completion(request, dropped)
@@ -63,18 +97,32 @@ def encode(request: Request, model: str, quirks: Quirks, more: Mapping[str, obje
         if request.keep_alive is not None:
             dropped.append("keep_alive")
     body["model"] = model
-    body["stream"] = True
-    options = body.get("stream_options")
-    body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    if quirks.progress:
-        body.setdefault("return_progress", True)
+    body["stream"] = not manner.whole
+    options = body.pop("stream_options", None)
+    if not manner.whole:
+        if manner.usage:
+            body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        elif options:
+            dropped.append("stream_options")
+        if quirks.progress:
+            body.setdefault("return_progress", True)
     body |= more or {}
-    return Call(path=_PATHS[operation], body=jsontext.encode(body), dropped=tuple(dropped))
+    return Call(path=path, body=jsontext.encode(body), dropped=tuple(dropped))
 
 
-def shows_progress(request: Request) -> bool:
+def shows_progress(request: Request, manner: Manner) -> bool:
     """Whether the client itself asked llama.cpp for the progress of the prompt."""
-    return request.dialect == "openai" and request.body.get("return_progress") is True
+    return request.dialect == "openai" and manner.passthrough and request.body.get("return_progress") is True
+
+
+def _rename_system(body: dict[str, object], quirks: Quirks) -> None:
+    """A role that the server does not know is refused, or breaks the model's chat template."""
+    role, messages = quirks.system_role, body.get("messages")
+    if role is not None and isinstance(messages, list):
+        body["messages"] = [
+            {**turn, "role": role} if isinstance(turn, dict) and turn.get("role") in _SYSTEM_ROLES else turn
+            for turn in messages
+        ]
 
 
 def _chat(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str, object]:
@@ -82,9 +130,9 @@ def _chat(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str, obj
     if request.operation is Operation.COMPLETION:
         system = [Message(role="system", content=request.system)] if request.system else []
         messages = (*system, Message(role="user", content=request.prompt, images=request.images))
-    if not quirks.extended and any(message.thinking for message in messages):
+    if quirks.reasoning is None and any(message.thinking for message in messages):
         dropped.append("messages.thinking")
-    body: dict[str, object] = {"messages": _messages(messages, thinking=quirks.extended)}
+    body: dict[str, object] = {"messages": _messages(messages, quirks)}
     if request.tools:
         body["tools"] = [
             {
@@ -137,10 +185,11 @@ def _sampling(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str,
         presence_penalty=wanted.presence_penalty,
         frequency_penalty=wanted.frequency_penalty,
     )
-    more = _said(top_k=wanted.top_k, min_p=wanted.min_p, repeat_penalty=wanted.repeat_penalty)
-    if quirks.extended:
-        return body | more
-    dropped += [f"options.{name}" if request.dialect == "ollama" else name for name in more]
+    for field, value in _said(top_k=wanted.top_k, min_p=wanted.min_p, repeat_penalty=wanted.repeat_penalty).items():
+        if field in quirks.samplers:
+            body[quirks.samplers[field]] = value
+        else:
+            dropped.append(f"options.{field}" if request.dialect == "ollama" else field)
     return body
 
 
@@ -157,9 +206,8 @@ def _effort(effort: Effort | None, quirks: Quirks) -> dict[str, object]:
     if effort is None:
         return {}
     word = {Effort.ON: Effort.MEDIUM, Effort.MAX: Effort.XHIGH}.get(effort, effort)
-    if not quirks.extended:
+    if not quirks.template:
         return {"reasoning_effort": word}
-    # llama.cpp switches thinking through the model's chat template.
     body: dict[str, object] = {"chat_template_kwargs": {"enable_thinking": effort is not Effort.NONE}}
     if effort not in (Effort.NONE, Effort.ON):
         body["reasoning_effort"] = word
@@ -169,11 +217,12 @@ def _effort(effort: Effort | None, quirks: Quirks) -> dict[str, object]:
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-def _messages(messages: tuple[Message, ...], *, thinking: bool) -> list[dict[str, object]]:
+def _messages(messages: tuple[Message, ...], quirks: Quirks) -> list[dict[str, object]]:
     pending: list[tuple[str, str]] = []  # id and name of calls without a result yet
     made: list[dict[str, object]] = []
     for message in messages:
-        item = _said(role=message.role, content=_content(message), name=message.name)
+        role = (quirks.system_role or "system") if message.role == "system" else message.role
+        item = _said(role=role, content=_content(message), name=message.name)
         if message.tool_calls:
             if not message.content:
                 item["content"] = None
@@ -182,8 +231,8 @@ def _messages(messages: tuple[Message, ...], *, thinking: bool) -> list[dict[str
                 for call in message.tool_calls
             ]
             pending += [(call.id, call.name) for call in message.tool_calls]
-        if message.thinking and thinking:
-            item["reasoning_content"] = message.thinking
+        if message.thinking and quirks.reasoning is not None:
+            item[quirks.reasoning] = message.thinking
         if message.role == "tool":
             item["tool_call_id"] = _answered(message, pending)
         made.append(item)

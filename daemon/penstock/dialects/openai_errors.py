@@ -10,7 +10,7 @@ from __future__ import annotations
 from penstock.dialects import jsontext
 from penstock.errors import BackendRefused, PenstockError
 
-_INVALID = frozenset({400, 404, 405, 408, 413, 415, 421})
+_INVALID = frozenset({400, 404, 405, 408, 413, 414, 415, 421, 431})
 
 
 def body(error: PenstockError) -> bytes:

@@ -74,7 +74,8 @@ def _content(item: Object, where: str, unmapped: list[str]) -> tuple[str, tuple[
                 texts.append(required(part, "refusal", path, empty=True))
             case "image_url" | "input_image":
                 pictures.append(_image(part, path))
-            case _:
+            case kind:
+                images.refuse_frames(part.get(kind), path + kind)
                 unmapped.append(path.rstrip("."))
     return "\n".join(texts), tuple(pictures)
 

@@ -104,6 +104,8 @@ class StreamReader(AnswerReader):
                 self._take(frame, events)
             else:
                 self._pulse(events)
+        if not self.done:
+            self._sse.check()
 
     def _ordinary(self) -> bool:
         """Whether a chunk that is nothing but text may be taken as that."""

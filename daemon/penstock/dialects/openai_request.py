@@ -7,6 +7,7 @@ others: they are named in ``unmapped`` and reach a backend of the same dialect a
 from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import fields, jsontext
 from penstock.dialects.fields import Object, refuse
 from penstock.dialects.openai_messages import messages
@@ -49,14 +50,16 @@ _CHAT = _COMMON | {
 _COMPLETION = _COMMON | {"prompt", "suffix"}
 
 
-def parse(operation: str, data: bytes, *, depth: int = 64) -> Request:
+def parse(operation: str, data: bytes, *, shape: Shape = SHAPE) -> Request:
     """``operation`` is "chat" or "completion".  Raises BadRequest."""
-    body = jsontext.decode_request(data, depth=depth)
+    return request(operation, jsontext.decode_request(data, shape=shape))
+
+
+def request(operation: str, body: Object) -> Request:
+    """A decoded body -> the request.  Raises BadRequest."""
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("'model' is missing: say which model shall answer", param="model")
-    if fields.integer(body, "n", default=1) != 1:
-        raise BadRequest("'n' must be 1: one request gives one answer; ask again for another", param="n")
     if operation == Operation.CHAT:
         return chat(body, model)
     return _completion(body, model)
@@ -128,18 +131,20 @@ def _prompt(body: Object) -> str:
 
 
 def _sampling(body: Object) -> Sampling:
-    most = fields.integer(body, "max_completion_tokens", low=-1)
+    if fields.integer(body, "n", default=1) != 1:
+        raise BadRequest("'n' must be 1: one request gives one answer; ask again for another", param="n")
+    most = fields.integer(body, "max_completion_tokens", low=-1, high=fields.MOST)
     if most is None:
-        most = fields.integer(body, "max_tokens", low=-1)
-    repeat = fields.number(body, "repeat_penalty", low=0)
+        most = fields.integer(body, "max_tokens", low=-1, high=fields.MOST)
+    repeat = fields.number(body, "repeat_penalty", low=0, high=100)
     if repeat is None:
-        repeat = fields.number(body, "repetition_penalty", low=0)
+        repeat = fields.number(body, "repetition_penalty", low=0, high=100)
     return Sampling(
         # Local servers read -1 as "no limit", which is what saying nothing means everywhere.
         max_tokens=None if most == -1 else most,
         temperature=fields.number(body, "temperature", low=0, high=2),
         top_p=fields.number(body, "top_p", low=0, high=1),
-        top_k=fields.integer(body, "top_k", low=-1),
+        top_k=fields.integer(body, "top_k", low=-1, high=fields.MOST),
         min_p=fields.number(body, "min_p", low=0, high=1),
         seed=fields.integer(body, "seed"),
         stop=fields.strings(body, "stop"),

@@ -5,8 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from penstock.chat.events import Event, Failed
+from penstock.config.model import MANNER, Manner
 from penstock.dialects.base import Limits
 from penstock.errors import BackendGarbled
+
+_STREAMS = ("text/event-stream", "application/x-ndjson")
+
+
+def is_document(content_type: str, manner: Manner = MANNER) -> bool:
+    """Whether a body is one JSON text: it says so, or it was asked for and does not say that it is a stream."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (manner.whole and kind not in _STREAMS)
 
 
 class AnswerReader(ABC):

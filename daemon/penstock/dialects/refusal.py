@@ -92,6 +92,16 @@ def refusal(status: int, body: bytes) -> BackendRefused:
     )
 
 
+#: The host of a URL, without what may stand before it for somebody's password.
+_HOST = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//(?:[^/@?#]*@)?([][A-Za-z0-9._:-]{1,255})", re.IGNORECASE)
+
+
+def leads_to(location: str) -> str:
+    """Where a redirect points, as it goes into a message; nobody goes there (RFC 9110 10.2.2)."""
+    host = _HOST.match(location)
+    return f" (to {host[1]})" if host else ""
+
+
 def anything(data: bytes) -> object:
     """JSON -> its value, anything else -> its text."""
     try:

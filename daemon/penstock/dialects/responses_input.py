@@ -13,10 +13,13 @@ from penstock.errors import BadRequest
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
-def messages(body: Object, unmapped: list[str]) -> tuple[Message, ...]:
-    """The turns; items and parts that no neutral field carries are added to ``unmapped``.  Raises BadRequest."""
+def messages(body: Object, unmapped: list[str], stored: list[str]) -> tuple[Message, ...]:
+    """The turns; items and parts that no neutral field carries are added to ``unmapped``, references to ``stored``.
+
+    Without any reference there must be an input.  Raises BadRequest.
+    """
     asked = body.get("input")
-    turns = _Turns(unmapped)
+    turns = _Turns(unmapped, stored)
     instructions = fields.text(body, "instructions")
     if instructions:
         turns.found.append(Message(role="system", content=instructions))
@@ -26,9 +29,9 @@ def messages(body: Object, unmapped: list[str]) -> tuple[Message, ...]:
         for item, where in fields.objects(body, "input"):
             turns.read(item, where)
         turns.close()
-    else:
+    elif asked is not None or not stored:
         refuse("input", "a string or a list of items", asked)
-    if not turns.found:
+    if not (turns.found or stored):
         raise BadRequest("'input' must hold at least one item", param="input")
     return tuple(turns.found)
 
@@ -36,9 +39,10 @@ def messages(body: Object, unmapped: list[str]) -> tuple[Message, ...]:
 class _Turns:
     """Puts the items of the model together, until one of somebody else comes."""
 
-    def __init__(self, unmapped: list[str]) -> None:
+    def __init__(self, unmapped: list[str], stored: list[str]) -> None:
         self.found: list[Message] = []
         self._unmapped = unmapped
+        self._stored = stored
         self._thinking: list[str] = []
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
@@ -64,10 +68,7 @@ class _Turns:
                 self.close()
                 self._result(item, where)
             case "item_reference":
-                raise BadRequest(
-                    f"'{where}id' refers to a stored item, and penstock keeps none: send the item itself",
-                    param=where + "id",
-                )
+                self._stored.append(where + "id")
             case _:
                 self._unmapped.append(where.rstrip("."))
 

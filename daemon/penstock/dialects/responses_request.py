@@ -1,20 +1,21 @@
 """Reads what clients of OpenAI's Responses API ask: the body of responses -> the neutral request.
 
-Nothing is stored here, so that whatever refers to an earlier response is refused: a client that sends the whole
-conversation, as Codex does, needs none of it.
+Nothing is stored here, so that whatever refers to something stored is for a backend that has the API itself
+(``Request.stored``): a client that sends the whole conversation, as Codex does, needs none of it.
 """
 
 from __future__ import annotations
 
 from penstock.chat.request import Effort, Operation, Request, ResponseFormat, Sampling, Tool
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import fields, jsontext
 from penstock.dialects.fields import Object, refuse
 from penstock.dialects.responses_input import messages
 from penstock.dialects.tools import function_tool
 from penstock.errors import BadRequest
 
-#: What refers to something that OpenAI's servers keep, or makes them work on without the client.
-_STORED = ("previous_response_id", "conversation", "prompt", "background")
+#: What refers to something that a server keeps.
+_STORED = ("previous_response_id", "conversation", "prompt")
 _KNOWN = frozenset(
     {
         "model",
@@ -32,6 +33,7 @@ _KNOWN = frozenset(
         "reasoning",
         "text",
         "include",
+        "background",
         *_STORED,
     }
 )
@@ -39,15 +41,15 @@ _KNOWN = frozenset(
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def parse(data: bytes, *, depth: int = 64) -> Request:
+def parse(data: bytes, *, shape: Shape = SHAPE) -> Request:
     """The body of a request -> the request.  Raises BadRequest."""
-    body = jsontext.decode_request(data, depth=depth)
+    body = jsontext.decode_request(data, shape=shape)
     model = fields.text(body, "model")
     if not model:
         raise BadRequest("'model' is missing: say which model shall answer", param="model")
-    for key in _STORED:
-        if body.get(key):
-            raise BadRequest(f"'{key}' needs a store of responses, and penstock keeps none: send all of 'input'", key)
+    if body.get("background"):
+        raise BadRequest("'background' makes a server work on without its client: ask for a stream", "background")
+    stored = [key for key in _STORED if body.get(key)]
     unmapped = [key for key, value in body.items() if value is not None and key not in _KNOWN]
     if fields.boolean(body, "store"):
         unmapped.append("store")
@@ -59,12 +61,13 @@ def parse(data: bytes, *, depth: int = 64) -> Request:
         model=model,
         stream=bool(fields.boolean(body, "stream")),
         body=body,
-        messages=messages(body, unmapped),
+        messages=messages(body, unmapped, stored),
+        stored=tuple(stored),
         tools=_tools(body, unmapped),
         tool_choice=_tool_choice(body, unmapped),
         parallel_tool_calls=fields.boolean(body, "parallel_tool_calls"),
         sampling=Sampling(
-            max_tokens=fields.integer(body, "max_output_tokens", low=1),
+            max_tokens=fields.integer(body, "max_output_tokens", low=1, high=fields.MOST),
             temperature=fields.number(body, "temperature", low=0, high=2),
             top_p=fields.number(body, "top_p", low=0, high=1),
         ),

@@ -46,6 +46,7 @@ class ResponseStream:
     def __init__(self, request: Request, identity: Identity) -> None:
         self._request = request
         self._identity = identity
+        self.id = f"resp_{identity.stream}"
         self._number = 0
         self._opened = False
         self._items: list[Item] = []
@@ -83,10 +84,14 @@ class ResponseStream:
         self._open(frames)
         response = self._response("failed") | {
             "error": {"code": openai_errors.code_of(error), "message": error.message},
-            "output": [item.whole("incomplete") if item is self._open_item else item.told for item in self._items],
+            "output": self.output(),
         }
         self._tell([("response.failed", {"response": response})], frames)
         return escape(b"".join(frames))
+
+    def output(self) -> list[object]:
+        """The items as far as they are told."""
+        return [item.whole("incomplete") if item is self._open_item else item.told for item in self._items]
 
     def whole(self) -> Object:
         """The complete response."""
@@ -134,7 +139,7 @@ class ResponseStream:
     def _response(self, status: str) -> Object:
         asked = self._request.body
         return {
-            "id": f"resp_{self._identity.stream}",
+            "id": self.id,
             "object": "response",
             "created_at": int(self._identity.created),
             "status": status,

@@ -1,8 +1,8 @@
 """Server-sent events as backends send them: bytes in, frames out (WHATWG HTML, 9.2.6 "Interpreting an event stream").
 
-Two ways through the same grammar.  Whole blocks of plain frames (``data: …`` and a blank line, LF only) are cut with a
-few passes over all of the bytes at once; anything else goes line by line.  Both give the same frames, however the bytes
-are cut, and neither looks at a byte twice.
+Whole blocks of plain frames (``data: …`` and a blank line, LF only) or of named ones (``event: …`` before it) are cut
+with a few passes over all of the bytes at once; anything else goes line by line.  All ways give the same frames,
+however the bytes are cut, and none looks at a byte twice.
 
 Beyond the standard, because servers do it: the last frame may lack its blank line; a line of bare JSON is a frame; the
 field ``error`` carries the data of an error frame (llama.cpp before September 2025).
@@ -10,8 +10,11 @@ field ``error`` carries the data of an error frame (llama.cpp before September 2
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import msgspec
 
+from penstock.dialects.jsontext import is_utf8
 from penstock.errors import BackendGarbled
 
 _BOM = b"\xef\xbb\xbf"
@@ -39,10 +42,11 @@ def plain_frame(data: bytes) -> Frame:
 
 
 class Decoder:
-    """``limit`` is the most that one frame may hold, in bytes; beyond it BackendGarbled is raised."""
+    """``limit`` is the most that one frame may hold, in bytes; :meth:`check` raises BackendGarbled beyond it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._broken: BackendGarbled | None = None
         self._held: list[bytes] = []  # a line that has not ended, as it came
         self._held_size = 0
         self._after_cr = False
@@ -59,24 +63,35 @@ class Decoder:
 
     def split(self, data: bytes) -> tuple[list[bytes], list[Frame | Comment]]:
         """The same, with the plain frames at the front as their data only: for who can do without a value for each."""
+        plain: list[bytes] = []
+        frames: list[Frame | Comment] = []
+        try:
+            self._split(data, plain, frames)
+        except BackendGarbled as error:
+            self._broken = error
+        return plain, frames
+
+    def check(self) -> None:
+        """Raise what was wrong behind the frames that came out so far."""
+        if self._broken is not None:
+            raise self._broken
+
+    def _split(self, data: bytes, plain: list[bytes], frames: list[Frame | Comment]) -> None:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
         if b"\n" not in data and b"\r" not in data:
             self._hold(data)
-            return [], []
+            return
         if self._held:
             self._held.append(data)
             data = b"".join(self._held)
             self._held.clear()
             self._held_size = 0
-        plain: list[bytes] = []
         if not self._data and self._plain:
-            plain, data = self._bulk(data)
-        frames: list[Frame | Comment] = []
+            data = self._named(self._bulk(data, plain), frames)
         if data:
             self._lines(data, frames)
-        return plain, frames
 
     def end(self) -> list[Frame | Comment]:
         """The stream ended: the frame whose blank line is missing, if there is one."""
@@ -87,19 +102,35 @@ class Decoder:
         self._flush(frames)
         return frames
 
-    def _bulk(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """The data of the plain frames at the front, when nothing but plain frames is there; and what is left."""
+    def _bulk(self, data: bytes, plain: list[bytes]) -> bytes:
+        """Collect the data of the plain frames at the front, when nothing but plain frames is there; what is left."""
         cut = data.rfind(b"\n\n")
         if cut < 0 or not data.startswith(b"data: "):
-            return [], data
+            return data
         block = data[6:cut]
         parts = block.split(b"\n\ndata: ")
-        if block.count(b"\n") != 2 * len(parts) - 2 or b"\r" in block or not (block.isascii() or _is_utf8(block)):
-            return [], data
-        if cut > self._limit and 6 + max(map(len, parts)) > self._limit:
-            raise self._too_long()
+        if block.count(b"\n") != 2 * len(parts) - 2 or b"\r" in block or not is_utf8(block):
+            return data
         self._first = False
-        return parts, data[cut + 2 :]
+        most = self._limit - 6
+        if cut > self._limit and max(map(len, parts)) > most:
+            plain += takewhile(lambda part: len(part) <= most, parts)
+            raise self._too_long()
+        plain += parts
+        return data[cut + 2 :]
+
+    def _named(self, data: bytes, frames: list[Frame | Comment]) -> bytes:
+        """Collect frames of an ``event: `` and a ``data: `` line, when nothing else is there; what is left."""
+        cut = data.rfind(b"\n\n")
+        if not 0 <= cut <= self._limit or not data.startswith(b"event: "):
+            return data
+        block = data[7:cut]
+        parts = [part.partition(b"\ndata: ") for part in block.split(b"\n\nevent: ")]
+        if block.count(b"\n") != 3 * len(parts) - 2 or b"\r" in block or not all(between for _, between, _ in parts):
+            return data
+        self._first = False
+        frames += [Frame(said, None, name.decode("utf-8", "replace")) for name, _, said in parts]
+        return data[cut + 2 :]
 
     def _lines(self, data: bytes, frames: list[Frame | Comment]) -> None:
         self._after_cr = data.endswith(b"\r")
@@ -155,7 +186,7 @@ class Decoder:
     def _dispatch(self, frames: list[Frame | Comment]) -> None:
         if self._data:
             data = b"\n".join(self._data)
-            raw = b"data: " + data + b"\n\n" if self._plain and _is_utf8(data) else None
+            raw = b"data: " + data + b"\n\n" if self._plain and is_utf8(data) else None
             frames.append(Frame(data, raw, self._name))
         elif self._name:
             frames.append(COMMENT)
@@ -176,11 +207,3 @@ class Decoder:
 
     def _too_long(self) -> BackendGarbled:
         return BackendGarbled(f"the backend sent one event of more than {self._limit} bytes (limits.line)", "parse")
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -16,6 +16,7 @@ import msgspec
 from penstock.chat.aggregate import Aggregate
 from penstock.chat.events import Event, Finish, Text, Thinking, ToolDelta, Usage
 from penstock.chat.request import Request
+from penstock.config.model import SHAPE, Shape
 from penstock.dialects import arguments, fields, jsontext, openai_request
 from penstock.dialects.base import Identity, Northbound, Timing, Writer
 from penstock.dialects.openai_writer import counts
@@ -27,18 +28,9 @@ class TypedEventsNorth:
 
     name = "typed_events"
 
-    def parse(self, operation: str, body: bytes, *, depth: int = 64) -> Request:
+    def parse(self, operation: str, body: bytes, *, shape: Shape = SHAPE) -> Request:
         """The body of a request -> the neutral request, with an empty ``model`` if it names none."""
-        asked = jsontext.decode_request(body, depth=depth)
-        message = fields.text(asked, "message")
-        messages = fields.sequence(asked, "messages") or []
-        if message is not None:
-            messages = [*messages, {"role": "user", "content": message}]
-        if not messages:
-            raise BadRequest("'message' is missing: say what shall be answered", param="message")
-        chat = {key: value for key, value in asked.items() if key != "message"} | {"messages": messages}
-        request = openai_request.chat(chat, fields.text(asked, "model") or "")
-        return msgspec.structs.replace(request, dialect=self.name, stream=True, include_usage=True)
+        return chat(jsontext.decode_request(body, shape=shape), self.name)
 
     def writer(self, request: Request, identity: Identity, *, passthrough: bool) -> Writer:
         """The writer of one answer."""
@@ -46,7 +38,25 @@ class TypedEventsNorth:
 
     def error(self, error: PenstockError) -> bytes:
         """The body of an answer with an error status."""
-        return jsontext.encode(_told(error))
+        return jsontext.encode(told(error))
+
+
+def chat(asked: fields.Object, dialect: str) -> Request:
+    """What is asked -> the request, with an empty ``model`` if it names none.  Raises BadRequest."""
+    message = fields.text(asked, "message")
+    messages = fields.sequence(asked, "messages") or []
+    if message is not None:
+        messages = [*messages, {"role": "user", "content": message}]
+    if not messages:
+        raise BadRequest("'message' is missing: say what shall be answered", param="message")
+    body = {key: value for key, value in asked.items() if key != "message"} | {"messages": messages}
+    request = openai_request.chat(body, fields.text(asked, "model") or "")
+    return msgspec.structs.replace(request, dialect=dialect, stream=True, include_usage=True)
+
+
+def told(error: PenstockError) -> dict[str, object]:
+    """What a client is told of an error."""
+    return {"error": error.message, "reason": error.code}
 
 
 class TypedEvents:
@@ -66,9 +76,9 @@ class TypedEvents:
         for event in events:
             match event:
                 case Text():
-                    out.append(self._event(b"token", event.text))
+                    out.append(self.event(b"token", event.text))
                 case Thinking():
-                    out.append(self._event(b"thinking", event.text))
+                    out.append(self.event(b"thinking", event.text))
                 case ToolDelta() | Usage():
                     self._answer.add((event,))
                 case Finish():
@@ -86,24 +96,21 @@ class TypedEvents:
         """``done``."""
         answer = self._answer.completion()
         assert answer.finish is not None, "an answer without its terminal marker ends in fail()"
-        return self._event(b"done", {"reason": answer.finish, "usage": counts(answer.usage or Usage())})
+        return self.event(b"done", {"reason": answer.finish, "usage": counts(answer.usage or Usage())})
 
     def fail(self, error: PenstockError) -> bytes:
         """``error``, after which nothing comes."""
-        return self._event(b"error", _told(error))
+        return self.event(b"error", told(error))
 
     def _tools(self) -> list[bytes]:
         answer = self._answer.completion()
         called = [(call.name, arguments.decoded(call, answer.finish)) for call in answer.tool_calls]
-        return [self._event(b"tool", {"name": name, "arguments": told}) for name, told in called if told is not None]
+        return [self.event(b"tool", {"name": name, "arguments": said}) for name, said in called if said is not None]
 
-    def _event(self, name: bytes, value: object) -> bytes:
+    def event(self, name: bytes, value: str | dict[str, object]) -> bytes:
+        """One event: the text of a ``thinking`` or ``token``, the object of any other."""
         head, self._id = self._id, b""
         return b"%bevent: %b\ndata: %b\n\n" % (head, name, jsontext.escape(jsontext.encode(value)))
-
-
-def _told(error: PenstockError) -> dict[str, str]:
-    return {"error": error.message, "reason": error.code}
 
 
 typed_events_north: Northbound = TypedEventsNorth()

@@ -21,6 +21,8 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 #: Each kind of event by the MESSAGE_ID that it keeps for ever.
 KINDS = {
     "listening": "cc7bcaf3476f4a259c314fcb98579d51",
+    "reloaded": "936bf493e4bf457bb8f466c8eba6bad3",
+    "not reloaded": "f27e49903674450987ab506d4a6a1770",
     "stopping": "59823750d05d41fc8044539630c1b1c3",
     "stream ended": "7ad981cb45314421bc240d81bc666ef0",
     "request refused": "a7d4bf9288d5464caf8d84bdd5976685",
@@ -37,14 +39,16 @@ class Journal:
     def __init__(self, path: str = SOCKET) -> None:
         self._path = path
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._lost = 0
+        self.lost = 0
+        self._untold = 0
 
     def send(self, entry: bytes) -> None:
         """Never waits, never fails."""
-        if self._lost and self._sent(lines_lost(self._lost)):
-            self._lost = 0
+        if self._untold and self._sent(lines_lost(self._untold)):
+            self._untold = 0
         if not self._sent(entry):
-            self._lost += 1
+            self.lost += 1
+            self._untold += 1
 
     def close(self) -> None:
         self._sock.close()

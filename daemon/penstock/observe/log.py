@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from functools import partial
+from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from penstock.observe.journal import Entry, Journal
+from penstock.observe.lines import Lines
 
 COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
@@ -34,12 +36,42 @@ def configure(level: str, form: Literal["console", "json"], journal: Journal | N
     structlog.configure(
         processors=[*processors, renderer if journal is None else Entry(renderer)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr) if journal is None else lambda *_: journal,
+        logger_factory=Where(journal or where(sys.stderr, renderer)),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [Foreign()]
     root.setLevel(level.upper())
+
+
+class Where:
+    """structlog's factory of loggers: always the same one."""
+
+    def __init__(self, logger: Journal | Lines | structlog.WriteLogger) -> None:
+        self.logger = logger
+
+    def __call__(self, *_: object) -> Journal | Lines | structlog.WriteLogger:
+        return self.logger
+
+
+def where(stderr: TextIO, render: Processor) -> Lines | structlog.WriteLogger:
+    """Where lines go: to the descriptor, without waiting; into a stream that has none, as somebody embeds us."""
+    try:
+        return Lines(stderr.fileno(), partial(lines_lost, render))
+    except (OSError, ValueError):
+        return structlog.WriteLogger(stderr)
+
+
+def lines_lost(render: Processor, number: int) -> str:
+    """What is told when lines can be written again."""
+    event = {"event": "lines were lost that could not be written", "lost": number, "level": "warning"}
+    return str(render(None, "warning", structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "warning", event)))
+
+
+def lost() -> int:
+    """How many lines were lost since the log was set up."""
+    factory = structlog.get_config()["logger_factory"]
+    return getattr(factory.logger, "lost", 0) if isinstance(factory, Where) else 0
 
 
 class Foreign(logging.Handler):
@@ -51,7 +83,7 @@ class Foreign(logging.Handler):
 
 
 class Line:
-    """``TIME level event key=value …``; values with spaces are quoted, a traceback follows on lines of its own.
+    """``TIME level event key=value …``; values with spaces are quoted, a traceback follows on lines that are indented.
 
     ``bare``: without time and level, for a reader who has them anyway.
     """
@@ -68,14 +100,19 @@ class Line:
         for key, value in event.items():
             text = str(value)
             line += f" {key}={text!r}" if not text or " " in text else f" {key}={text}"
-        return line if traceback is None else f"{line}\n{traceback}"
+        if traceback is None:
+            return line
+        # Indented, so that the last of its lines, which may be in a client's words, is taken for no other.
+        return ("\n" if self._bare else "\n  ").join([line, *traceback.split("\n")])
 
 
 def escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """What clients and backends wrote cannot forge a line or steer a terminal."""
     for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable() and key != "exception":
-            event[key] = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+        if isinstance(value, str) and not value.isprintable():
+            # A traceback has lines, and the last of them may be in a client's words.
+            kept = "\n" if key == "exception" else ""
+            event[key] = "".join(c if c.isprintable() or c in kept else f"\\u{ord(c):04x}" for c in value)
     return event
 
 

@@ -5,17 +5,20 @@ Model names come from clients and are no label; what is a label comes from the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
+import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from penstock.chat.lifecycle import Phase
+from penstock.observe.log import lost
 from penstock.relay.backends import Backend
 from penstock.relay.live import Live
 from penstock.relay.outcome import GAP_EDGES, Outcome
@@ -81,20 +84,58 @@ class Metrics:
         self._tokens = Counter(
             "penstock_tokens", "Tokens, as the backend counts them.", ("kind", "backend"), registry=self.registry
         )
+        self._successful = Gauge(
+            "penstock_config_last_reload_successful",
+            "Whether the configuration could be used when it was last read: 1, or 0.",
+            registry=self.registry,
+        )
+        self._taken_at = Gauge(
+            "penstock_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last read that could be used, since the epoch.",
+            registry=self.registry,
+        )
+        self._generation = Gauge(
+            "penstock_config_generation",
+            "The generation of the configuration that serves new requests.",
+            registry=self.registry,
+        )
+        self._exhausted = Counter(
+            "penstock_accept_pauses",
+            "Connections not accepted at once, for want of a file descriptor or memory.",
+            registry=self.registry,
+        )
         self._gaps = GapCollector()
         self.registry.register(self._gaps)
+        self.registry.register(LostCollector())
         # Looking a child up by its labels costs more than counting.
         self._target = cache(self._of_target)
         self._ends = cache(lambda reason, *target: self._streams.labels(reason.value, *target))
 
-    def watch(self, live: Live, backends: dict[str, Backend], lag: Callable[[], float]) -> None:
-        """Read live numbers at every scrape; ``lag`` tells how late the event loop was."""
+    def watch(self, live: Live, backends: Callable[[], Iterable[Backend]], lag: Callable[[], float]) -> None:
+        """Read live numbers at every scrape.
+
+        ``backends`` tells those of all generations of the configuration, the newest last; ``lag`` how late the event
+        loop was.
+        """
         self.registry.register(LiveCollector(live, backends))
         Gauge(
             "penstock_loop_lag_seconds",
             "How late the event loop woke up, at worst, in the last minute.",
             registry=self.registry,
         ).set_function(lag)
+        Gauge("penstock_tasks", "Tasks of the event loop, its own included.", registry=self.registry).set_function(
+            lambda: trio.lowlevel.current_statistics().tasks_living
+        )
+
+    def configured(self, generation: int) -> None:
+        """A configuration was read and is in force, as this generation."""
+        self._successful.set(1)
+        self._taken_at.set_to_current_time()
+        self._generation.set(generation)
+
+    def misconfigured(self) -> None:
+        """A configuration was read and cannot be used."""
+        self._successful.set(0)
 
     def ended(self, outcome: Outcome) -> None:
         backend, label = outcome.backend or "none", outcome.label or "none"
@@ -124,6 +165,9 @@ class Metrics:
 
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()
+
+    def exhausted(self) -> None:
+        self._exhausted.inc()
 
     def fell_back(self, backend: str, reason: str) -> None:
         self._fallbacks.labels(backend, reason).inc()
@@ -167,10 +211,17 @@ class GapCollector(Collector):
         yield family
 
 
+class LostCollector(Collector):
+    """Lines of the log that could not be written."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("penstock_log_lines_lost", "Lines of the log that could not be written.", lost())
+
+
 class LiveCollector(Collector):
     """Numbers that are true at the moment of the scrape."""
 
-    def __init__(self, live: Live, backends: dict[str, Backend]) -> None:
+    def __init__(self, live: Live, backends: Callable[[], Iterable[Backend]]) -> None:
         self._live = live
         self._backends = backends
 
@@ -186,11 +237,21 @@ class LiveCollector(Collector):
         open_ = GaugeMetricFamily(
             "penstock_backend_connections", "Connections to backends, in use or idle.", labels=("backend", "state")
         )
-        for name, backend in self._backends.items():
-            waiting.add_metric((name,), backend.gate.waiting)
-            busy.add_metric((name,), backend.gate.busy)
-            open_.add_metric((name, "used"), backend.transport.open)
-            open_.add_metric((name, "idle"), backend.transport.idle)
+        backends = list(self._backends())
+        queued, granted = Counts[str](), Counts[str]()
+        for gate in {backend.gate for backend in backends}:
+            queued[gate.backend] += gate.waiting
+            granted[gate.backend] += gate.busy
+        connections = Counts[tuple[str, str]]()
+        # One that two generations share is told under its newest name.
+        for transport, name in {backend.transport: backend.name for backend in backends}.items():
+            connections[name, "used"] += transport.open
+            connections[name, "idle"] += transport.idle
+        for name in granted:
+            waiting.add_metric((name,), queued[name])
+            busy.add_metric((name,), granted[name])
+        for labels, count in connections.items():
+            open_.add_metric(labels, count)
         yield waiting
         yield busy
         yield open_

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 
 from penstock.chat.reasons import Reason
@@ -14,13 +16,25 @@ from penstock.relay.stream import Plan
 #: Ends that an owner need not be warned of.
 QUIET = frozenset({Reason.COMPLETED, Reason.CLIENT_GONE, Reason.SHUTDOWN, Reason.KILLED, Reason.SUPERSEDED})
 
+#: What goes on is told again after this many seconds.
+TOLD_AGAIN = 60.0
+OUT_OF_DESCRIPTORS = (
+    "clients wait until others leave: allow penstock more descriptors (LimitNOFILE in its unit, or ulimit -n), "
+    "or lower limits.connections"
+)
+
 
 class Observer:
-    """Takes what happens, once each; ``hear`` gets every outcome too."""
+    """Takes what happens, once each; ``hear`` gets every outcome too.  Several may count in the same metrics."""
 
-    def __init__(self, hear: Callable[[Outcome], None] | None = None) -> None:
-        self.metrics = Metrics()
+    def __init__(self, hear: Callable[[Outcome], None] | None = None, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics or Metrics()
         self._hear = hear
+        self._log = logger()
+        self._tell_exhausted_at = -math.inf
+
+    def speak_anew(self) -> None:
+        """Log as :func:`penstock.observe.log.configure` has set it up since."""
         self._log = logger()
 
     def ended(self, outcome: Outcome) -> None:
@@ -42,8 +56,16 @@ class Observer:
         """A request was refused before a stream began."""
         self.metrics.refused(error.code)
         self._log.info(
-            "request refused", method=method, path=path, status=error.status, code=error.code, message=error.message
+            "request refused", method=method, path=path, status=error.status, code=error.code, message=error.logged
         )
+
+    def exhausted(self) -> None:
+        """A connection waits to be accepted for want of a descriptor; told once a while, counted each time."""
+        self.metrics.exhausted()
+        now = time.monotonic()
+        if now >= self._tell_exhausted_at:
+            self._tell_exhausted_at = now + TOLD_AGAIN
+            self._log.warning("out of file descriptors", message=OUT_OF_DESCRIPTORS)
 
     def bug(self, where: str, error: Exception) -> None:
         """An exception that should not have been: the only thing that is logged with a traceback."""

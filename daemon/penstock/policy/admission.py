@@ -64,9 +64,17 @@ class Gate:
         """Give back a slot or a place in the queue; harmless for a ticket that has neither."""
         if ticket in self._inside:
             self._inside.remove(ticket)
-            while self._waiting and len(self._inside) < self.slots:
-                following, _ = self._waiting.popitem(last=False)
-                self._inside.add(following)
-                following.grant()
+            self._let_in()
         else:
             self._waiting.pop(ticket, None)
+
+    def become(self, backend: str, *, slots: int, queue: int) -> None:
+        """Another name and other numbers from now on.  Who is inside stays there, and who waits keeps its place."""
+        self.backend, self.slots, self.queue = backend, slots, queue
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and len(self._inside) < self.slots:
+            following, _ = self._waiting.popitem(last=False)
+            self._inside.add(following)
+            following.grant()

@@ -57,6 +57,7 @@ class Asked(msgspec.Struct, frozen=True):
     types: Sequence[bytes]  #: Content-Type
     has_body: bool
     unix: bool = False
+    codings: Sequence[bytes] = ()  #: Content-Encoding
 
     @property
     def by_browser(self) -> bool:
@@ -100,13 +101,14 @@ def read(method: str, headers: Headers, *, unix: bool = False) -> Asked:
         b"content-type": [],
         b"content-length": [],
         b"transfer-encoding": [],
+        b"content-encoding": [],
     }
     for name, value in headers:
         if name in found:
             found[name].append(value)
-    hosts, origins, sites, types, lengths, codings = found.values()
-    has_body = bool(codings) or any(length.strip(b"0") for length in lengths)
-    return Asked(method, hosts, origins, sites, types, has_body, unix)
+    hosts, origins, sites, types, lengths, transfers, codings = found.values()
+    has_body = bool(transfers) or any(length.strip(b"0") for length in lengths)
+    return Asked(method, hosts, origins, sites, types, has_body, unix, codings)
 
 
 def refusal(rules: GuardRules, asked: Asked) -> RequestError | None:
@@ -132,7 +134,13 @@ def refusal(rules: GuardRules, asked: Asked) -> RequestError | None:
 
 
 def _media_refusal(asked: Asked) -> RequestError | None:
-    """A page may send without a preflight what is not JSON, so from a page nothing else is taken."""
+    """A page may send without a preflight what is not JSON, so from a page nothing else is taken.
+
+    Nothing is unpacked: a few bytes may become very many.
+    """
+    packed = b", ".join(asked.codings)
+    if packed and packed.lower() != b"identity":
+        return UnsupportedMedia(f"the body comes in Content-Encoding {_shown(packed)}; send it as it is")
     kinds = {value.partition(b";")[0].strip().lower() for value in asked.types} or {b""}
     for kind in kinds:
         is_json = kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json"))

@@ -1,4 +1,4 @@
-"""How the backends have been doing, learned from the ends of streams and from nothing else.
+"""How a backend has been doing, learned from the ends of streams and from nothing else.
 
 A backend that failed rests: others are asked before it while its rest lasts, but it is never left out, since a
 doubtful backend is better than none.  The rest doubles with each failure in a row and ends with the first success.
@@ -7,6 +7,7 @@ doubtful backend is better than none.  The rest doubles with each failure in a r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TypeVar
 
 from penstock.chat.reasons import Reason
@@ -18,25 +19,25 @@ T = TypeVar("T")
 
 
 class Health:
-    """The state of all backends; times are seconds of any steady clock."""
+    """The state of one backend; times are seconds of any steady clock."""
 
     def __init__(self) -> None:
-        self._failures: dict[str, int] = {}
-        self._rests_until: dict[str, float] = {}
+        self._rest = 0.0
+        self._rests_until = -inf
 
-    def note(self, backend: str, reason: Reason, now: float) -> None:
+    def note(self, reason: Reason, now: float) -> None:
         """A stream on this backend ended."""
         if reason.blames_backend:
-            failures = self._failures.get(backend, 0) + 1
-            self._failures[backend] = failures
-            self._rests_until[backend] = now + min(FIRST_REST * 2 ** (failures - 1), LONGEST_REST)
+            self._rest = min(self._rest * 2, LONGEST_REST) if self._rest else FIRST_REST
+            self._rests_until = now + self._rest
         elif reason is Reason.COMPLETED:
-            self._failures.pop(backend, None)
-            self._rests_until.pop(backend, None)
+            self._rest = 0.0
+            self._rests_until = -inf
 
-    def resting(self, backend: str, now: float) -> bool:
-        return now < self._rests_until.get(backend, now)
+    def resting(self, now: float) -> bool:
+        return now < self._rests_until
 
-    def order(self, targets: Sequence[T], backend_of: Callable[[T], str], now: float) -> list[T]:
-        """The same targets, those on resting backends last."""
-        return sorted(targets, key=lambda target: self.resting(backend_of(target), now))
+
+def rested_first(targets: Sequence[T], health_of: Callable[[T], Health], now: float) -> list[T]:
+    """The same targets, those on resting backends last."""
+    return sorted(targets, key=lambda target: health_of(target).resting(now))

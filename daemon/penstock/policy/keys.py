@@ -33,6 +33,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     def may_ask(self, model: str) -> bool:
         """Whether this model exists for the client."""
+        if "*" in self.routes:
+            return True
         # "[" has no meaning in the globs of the configuration.
         globs = [glob.replace("[", "[[]") for glob in self.routes]
         return any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in (model, model.removesuffix(":latest")))
@@ -52,6 +54,11 @@ class Keys:
 
     def __bool__(self) -> bool:
         return bool(self._keys)
+
+    @property
+    def digests(self) -> dict[str, bytes]:
+        """What is known of each key, by the client's name."""
+        return {key.name: key.digest for key in self._keys if key.name is not None}
 
     def holder(self, headers: Iterable[tuple[bytes, bytes]]) -> Key:
         """Whose request this is: NOBODY's without a key, with a wrong one, and with two that differ."""

@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TypeVar
 
-import httpx
 import trio
 
 from penstock.chat.events import Event, Failed
 from penstock.chat.lifecycle import Step
 from penstock.chat.request import Request
 from penstock.dialects.base import Call, Reader
+from penstock.dialects.refusal import leads_to
+from penstock.dialects.whole import InPieces
 from penstock.errors import BackendGarbled, BackendRefused, BackendTruncated, ConnectFailed, ConnectTimeout, StreamError
 from penstock.policy.admission import Ticket
 from penstock.relay.account import Account
@@ -26,6 +27,8 @@ from penstock.relay.backends import Backend
 from penstock.relay.delivery import Delivery
 from penstock.relay.exchange import Exchange
 from penstock.relay.farewell import BUDGET, farewell
+from penstock.relay.heads import Head
+from penstock.relay.tally import counted
 
 #: How much of an error answer is read, and for how long.
 LARGEST_REFUSAL = 65536
@@ -111,50 +114,61 @@ class Attempt:
         await self._pump(exchange, reader)
         if not reader.complete:
             raise BackendTruncated("the backend ended its answer without a terminal marker")
-        return await self._delivery.put_last(self._delivery.writer.end(self._account.timing()))
+        counts = await self._counts()
+        return await self._delivery.put_last(counts + self._delivery.writer.end(self._account.timing()))
+
+    async def _counts(self) -> bytes:
+        """What is to be told of the counts, where the backend has to be asked for them."""
+        life, tally = self._account.life, self._call.tally
+        if tally is None or life.usage is not None:
+            return b""
+        usage = await counted(self._backend, tally)
+        return b"" if usage is None else self._delivery.writer.write(life.follow([usage]))
 
     async def _open(self) -> tuple[Exchange, Reader]:
         """Connect, send the request, wait for the answer's head; the reader for its body."""
         call = self._call
-        request = self._backend.transport.request(call.method, call.path, call.body, call.headers)
-        exchange = await self._connect(request, fresh=False)
+        outgoing = self._backend.transport.outgoing(call.method, call.path, call.body, call.headers)
+        exchange = await self._connect(outgoing, fresh=False)
         self._account.enter(Step.CONNECTED)
         try:
-            response = await self._ask(exchange)
+            head = await self._ask(exchange)
         except ConnectFailed:
             # A kept connection may have been closed by the backend in the very moment of its reuse.
             if not exchange.reused or exchange.answered:
                 raise
             exchange.close()
-            exchange = await self._connect(request, fresh=True)
-            response = await self._ask(exchange)
-        if not response.is_success:
-            raise await self._refusal(exchange, response)
-        self._delivery.status = response.status_code
+            exchange = await self._connect(outgoing, fresh=True)
+            head = await self._ask(exchange)
+        if not head.is_success:
+            raise await self._refusal(exchange, head)
+        self._delivery.status = head.status_code
         self._account.enter(Step.HEAD)
-        content_type = response.headers.get("content-type", "")
-        return exchange, self._backend.south.reader(self._request, content_type, self._backend.limits)
+        content_type = head.headers.get("content-type", "")
+        backend, manner = self._backend, self._backend.manner
+        reader = backend.south.reader(self._request, content_type, backend.limits, manner)
+        return exchange, InPieces(reader, manner.piece) if manner.whole else reader
 
-    async def _connect(self, request: httpx.Request, *, fresh: bool) -> Exchange:
+    async def _connect(self, outgoing: bytes, *, fresh: bool) -> Exchange:
         """A kept connection, or a new one; only a new one where a kept one turned out to be dead."""
         transport = self._backend.transport
-        if not fresh and (kept := transport.reuse(request)) is not None:
+        if not fresh and (kept := transport.reuse(outgoing)) is not None:
             self._exchange = kept
             return kept
         budget = self._clocks.timeouts.connect
         with trio.move_on_after(budget):
-            self._exchange = await transport.connect(request)
+            self._exchange = await transport.connect(outgoing)
             return self._exchange
         host, port = transport.base.host, transport.base.port
         raise ConnectTimeout(f"no connection to {host}:{port} within the connect budget of {budget:g} s")
 
-    async def _ask(self, exchange: Exchange) -> httpx.Response:
+    async def _ask(self, exchange: Exchange) -> Head:
         if not exchange.send_now():
             await self._beating(exchange.send)
         self._asked = True
         return await self._beating(exchange.head)
 
-    async def _refusal(self, exchange: Exchange, response: httpx.Response) -> BackendRefused:
+    async def _refusal(self, exchange: Exchange, head: Head) -> BackendRefused:
         """Read what the backend says instead of an answer."""
         self._asked = False
         body = bytearray()
@@ -165,8 +179,10 @@ class Attempt:
             except BackendTruncated:
                 # the status says enough
                 pass
-        refused = self._backend.south.refusal(response.status_code, bytes(body))
-        wait = response.headers.get("retry-after", "")
+        refused = self._backend.south.refusal(head.status_code, bytes(body))
+        if 300 <= head.status_code < 400:
+            refused.message += leads_to(head.headers.get("location", ""))
+        wait = head.headers.get("retry-after", "")
         if wait.isdecimal() and len(wait) < 6:
             # in seconds; what is a date says no more than our own guess (RFC 9110 10.2.3)
             refused.retry_after = float(wait)
@@ -197,7 +213,9 @@ class Attempt:
                             account.tokens_at(now)
                     if life.phase is not phase:
                         account.entered(phase)
-                        scope.deadline = clocks.due()
+                        # To move a deadline costs more than to find at an early one that nothing is due.
+                        if (due := clocks.due()) < scope.deadline:
+                            scope.deadline = due
                     if not (life.tokens or life.finish):
                         held += events
                         out = b""

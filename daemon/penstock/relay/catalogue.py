@@ -29,6 +29,15 @@ class Catalogue:
         self._until: dict[str, float] = {}
         self._asking = {name: trio.Lock() for name in backends}
 
+    def inherit(self, earlier: Catalogue) -> None:
+        """Believe what an earlier configuration was told over the same connections."""
+        told = {backend.transport: name for name, backend in earlier._backends.items()}
+        for name, backend in self._backends.items():
+            before = told.get(backend.transport)
+            if before in earlier._models:
+                self._models[name] = earlier._models[before]
+                self._until[name] = earlier._until[before]
+
     def known(self) -> dict[str, set[str]]:
         """The names known now, by backend, without asking."""
         return {backend: {model.name for model in models} for backend, models in self._models.items()}

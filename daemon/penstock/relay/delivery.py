@@ -6,7 +6,10 @@ begun, and an error goes in-band, in the form that the client's dialect knows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+import trio
 
 from penstock.dialects.base import STREAM_HEADERS, Writer
 from penstock.errors import PenstockError
@@ -36,8 +39,11 @@ class Client(Protocol):
     def cut(self) -> None:
         """Close the connection in mid-body, so that the client sees a transport error and not a short success."""
 
-    async def gone(self) -> None:
-        """Return when the client has left: closed, reset or half-closed."""
+    def while_here(self, left: Callable[[], None]) -> trio.CancelScope:
+        """A scope that is cancelled when the client has left: closed, reset or half-closed; ``left`` is called first.
+
+        In a client that has left already, both happen at once.
+        """
 
 
 class Delivery:

@@ -1,4 +1,4 @@
-"""One request and its answer on one link: HTTP/1.1 heads by h11, bodies by our own un-chunking.
+"""One request and its answer on one link (HTTP/1.1).
 
 Every wait may be cancelled and called again: nothing is lost, so one task can wait, send a heartbeat and go on
 waiting.  The answer's body is an ``httpx.AsyncByteStream`` for whoever wants one; the relay calls ``receive``.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import h11
 import httpx
 
 from penstock.errors import BackendGarbled, BackendTruncated, ConnectFailed
+from penstock.relay.heads import Head, end_of_head, read_head
 from penstock.relay.link import Link, LinkBroken
-from penstock.relay.unchunk import Unchunker
+from penstock.relay.unchunk import Unchunker, garbled
 
-#: The head of an answer; h11 counts what is not yet a whole head.
-LARGEST_HEAD = 65536
 #: Interim answers (100, 103) before the real one.
 MOST_INTERIM = 8
 
@@ -24,21 +22,14 @@ MOST_INTERIM = 8
 class Exchange(httpx.AsyncByteStream):
     """Owns the link from the moment the request is written until it is closed or given back whole."""
 
-    def __init__(
-        self, link: Link, request: httpx.Request, on_close: Callable[[Exchange], None], *, reused: bool
-    ) -> None:
+    def __init__(self, link: Link, request: bytes, on_close: Callable[[Exchange], None], *, reused: bool) -> None:
         self._link = link
         self._on_close = on_close
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
-        head = self._h11.send(
-            h11.Request(method=request.method.encode(), target=request.url.raw_path, headers=request.headers.raw)
-        )
-        assert head is not None
-        self._outgoing = memoryview(head + request.content)
+        self._outgoing = memoryview(request)
         self._unchunker: Unchunker | None = None
         #: payload bytes still to come by Content-Length; None: chunked, or until the link closes
         self._length: int | None = None
-        #: payload that came in the same read as the head
+        #: what of the head has come, then the payload that came in the same read
         self._early = b""
         #: whether the body came to its well-formed end
         self.ended = False
@@ -70,55 +61,44 @@ class Exchange(httpx.AsyncByteStream):
         except LinkBroken:
             self._outgoing = memoryview(b"")
 
-    async def head(self) -> httpx.Response:
+    async def head(self) -> Head:
         """The head of the answer.  Raises ConnectFailed (lost before the answer), BackendGarbled (not HTTP)."""
-        interim = 0
+        interim = searched = 0
         while True:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                raise BackendGarbled(f"the backend's answer is not HTTP/1.1: {error}", "http") from error
-            if isinstance(event, h11.Response):
-                return self._open_body(event)
-            if isinstance(event, h11.InformationalResponse):
-                interim += 1
-                if interim > MOST_INTERIM or event.status_code == 101:
+            end = end_of_head(self._early, searched)
+            if end is not None:
+                head, self._early = read_head(self._early[:end]), self._early[end:]
+                if head.status_code >= 200:
+                    return self._open_body(head)
+                interim, searched = interim + 1, 0
+                if interim > MOST_INTERIM or head.status_code == 101:
                     raise BackendGarbled("the backend keeps sending interim answers", "http")
                 continue
-            if event is not h11.NEED_DATA:
-                raise ConnectFailed("the backend closed the connection before it answered")
+            searched = len(self._early)
             try:
                 data = await self._link.receive()
             except LinkBroken as error:
                 raise ConnectFailed(f"the connection to the backend broke before it answered: {error}") from error
-            if not data and not self.answered:
+            if not data:
+                if self._early:
+                    raise garbled("it ends in its head")
                 raise ConnectFailed("the backend closed the connection before it answered")
             self.answered = True
-            try:
-                self._h11.receive_data(data)
-            except h11.RemoteProtocolError as error:
-                raise BackendGarbled(f"the backend's answer is not HTTP/1.1: {error}", "http") from error
+            self._early += data
 
-    def _open_body(self, event: h11.Response) -> httpx.Response:
-        close = event.http_version != b"1.1"
-        for name, value in event.headers:
-            if name == b"content-length":
-                self._length = int(value)
-            elif name == b"transfer-encoding":
-                # h11 has refused every coding but chunked.
-                self._unchunker = Unchunker()
-            elif name == b"content-encoding" and value != b"identity":
-                raise BackendGarbled(f"the backend answered in Content-Encoding {value.decode('latin-1')}", "http")
-            elif name == b"connection":
-                close = close or b"close" in value.lower()
+    def _open_body(self, head: Head) -> Head:
+        fields = head.headers
+        self._length = head.length
+        if head.chunked:
+            self._unchunker = Unchunker()
         if self._unchunker is not None and self._length is not None:
             raise BackendGarbled("the backend sent both Content-Length and Transfer-Encoding", "http")
-        self.ended = self._length == 0 or event.status_code in (204, 304)
+        if (coding := fields.get("content-encoding", "identity")) != "identity":
+            raise BackendGarbled(f"the backend answered in Content-Encoding {coding}", "http")
+        self.ended = self._length == 0 or head.status_code in (204, 304)
+        close = head.version != "1.1" or "close" in fields.get("connection", "").lower()
         self._keep = not close and (self._unchunker is not None or self._length is not None)
-        self._early = self._h11.trailing_data[0]
-        # It has done its part, and a stream may stay open for long.
-        del self._h11
-        return httpx.Response(event.status_code, headers=list(event.headers), stream=self)
+        return head
 
     async def receive(self) -> bytes:
         """The next payload bytes, never empty before the end; ``b""`` at a well-formed end of the body.

@@ -14,7 +14,7 @@ async def farewell(backend: Backend, call: Call) -> None:
     """Send the call over a connection of its own and wait for its answer's head, whatever it is."""
     transport = backend.transport
     try:
-        exchange = await transport.connect(transport.request(call.method, call.path, call.body))
+        exchange = await transport.connect(transport.outgoing(call.method, call.path, call.body))
         try:
             await exchange.send()
             await exchange.head()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import trio
 
 from penstock.dialects.base import Call
@@ -20,18 +21,18 @@ async def fetch(backend: Backend, call: Call, *, budget: float = BUDGET) -> byte
     """
     transport = backend.transport
     with trio.move_on_after(budget):
-        request = transport.request(call.method, call.path, call.body, call.headers)
-        exchange = transport.reuse(request) or await transport.connect(request)
+        response = await transport.handle_async_request(
+            transport.request(call.method, call.path, call.body, call.headers)
+        )
         try:
-            await exchange.send()
-            response = await exchange.head()
+            assert isinstance(response.stream, httpx.AsyncByteStream)
             body = bytearray()
-            while data := await exchange.receive():
+            async for data in response.stream:
                 body += data
                 if len(body) > LARGEST_ANSWER:
                     raise BackendGarbled(f"backend '{backend.name}' answers {call.path} without end", "http")
         finally:
-            exchange.close()
+            await response.aclose()
         if response.status_code != 200:
             raise backend.south.refusal(response.status_code, bytes(body))
         return bytes(body)

@@ -15,6 +15,8 @@ from typing import Protocol
 import trio
 
 READ_SIZE = 65536
+#: Out of descriptors or memory: this process, or the machine.
+CAPACITY_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class LinkBroken(Exception):
@@ -172,6 +174,13 @@ async def _connect_literal(family: int, host: str, port: int) -> socket.socket:
     finally:
         if not connected:
             sock.close()
+
+
+def exhausted(error: OSError) -> bool:
+    """Whether a connection failed for want of a descriptor or memory, of all its addresses or of the last one."""
+    cause = error.__cause__
+    tried = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error, cause)
+    return any(isinstance(one, OSError) and one.errno in CAPACITY_ERRNOS for one in tried)
 
 
 def reason_of(error: BaseException) -> str:

@@ -19,10 +19,18 @@ class Living(Protocol):
 
     id: str
     key: str | None
+    #: of the configuration that it runs under
+    generation: int
     request: Request
 
     @property
     def phase(self) -> Phase: ...
+
+    @property
+    def began(self) -> float: ...
+
+    @property
+    def backend(self) -> str | None: ...
 
     @property
     def writer(self) -> Writer: ...
@@ -61,6 +69,10 @@ class Live:
     def of_key(self, name: str | None) -> int:
         """How many streams this key has."""
         return sum(stream.key == name for stream in self._streams.values())
+
+    def by_generation(self) -> Counter[int]:
+        """How many streams each generation of the configuration has."""
+        return Counter(stream.generation for stream in self._streams.values())
 
     def by_phase(self) -> Counter[Phase]:
         """How many streams are in each phase."""

@@ -1,6 +1,6 @@
-"""One stream, from the request read to the last byte, in one nursery: leaving that proves that all of it is gone.
+"""One stream, from the request read to the last byte, in one task: when that returns, all of it is gone.
 
-Two scopes.  The nursery's is cancelled when the client has left: nobody is there to be told.  The one inside it,
+Two scopes.  The outer one is cancelled when the client has left: nobody is there to be told.  The one inside it,
 *work*, carries the total budget and is cancelled when the owner or the daemon ends the stream; what is left then is to
 tell the client why.  Budgets inside an attempt are errors raised by its clocks, not scopes of their own.
 """
@@ -63,6 +63,7 @@ class Stream:
         plans: Sequence[Plan],
         client: Client,
         live: Live,
+        generation: int = 1,
         pace: Pace,
         report: Callable[[Outcome], None],
         failed: Callable[[Plan, Reason, str], None],
@@ -70,6 +71,7 @@ class Stream:
     ) -> None:
         self.id = identity.stream
         self.key = key
+        self.generation = generation
         self.request = request
         self.plan: Plan | None = None
         self._identity = identity
@@ -79,7 +81,8 @@ class Stream:
         self._report = report
         self._failed = failed
         self._bug = bug
-        self._work = trio.CancelScope()
+        now = trio.current_time()
+        self._work = trio.CancelScope(deadline=now + plans[0].target.timeouts.total)
         self._ending: StreamError | None = None
         self._reason: Reason | None = None
         self._message: str | None = None
@@ -90,7 +93,6 @@ class Stream:
         self._attempts = 0
         self._passthrough: bool | None = None  #: of the writer; None: there is none yet
         self._dropped: tuple[str, ...] = ()
-        now = trio.current_time()
         self._clocks = Clocks(now, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts)
         self._account = Account(self._clocks, now)
         self._delivery = Delivery(client)
@@ -98,6 +100,16 @@ class Stream:
     @property
     def phase(self) -> Phase:
         return self._account.life.phase
+
+    @property
+    def began(self) -> float:
+        """When its request had been read; on trio's clock."""
+        return self._account.started
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the one that is asked."""
+        return self.plan.backend.name if self.plan else None
 
     @property
     def writer(self) -> Writer:
@@ -120,12 +132,10 @@ class Stream:
         """Live.  Leaves nothing behind: no task, no socket, no slot."""
         self._live.add(self)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, nursery.cancel_scope, name=f"stream {self.id} client watch")
+            with self._delivery.client.while_here(self._left):
                 error = await self._work_through()
                 if error is not None:
                     await self._tell(error)
-                nursery.cancel_scope.cancel(reason="the stream is over")
         finally:
             # only somebody outside of the stream can have cancelled what was not settled here
             self._settle(Reason.SHUTDOWN, "the daemon stopped at once")
@@ -135,11 +145,10 @@ class Stream:
         assert self._reason is not None
         return self._reason
 
-    async def _watch(self, nursery_scope: trio.CancelScope) -> None:
-        await self._delivery.client.gone()
+    def _left(self) -> None:
+        """The client has left, and the outer scope is about to be cancelled."""
         self._gone_at = trio.current_time()
         self._settle(Reason.CLIENT_GONE, None)
-        nursery_scope.cancel(reason=Reason.CLIENT_GONE.value)
 
     async def _work_through(self) -> PenstockError | None:
         """Do the work; return the error that it ended with."""
@@ -186,10 +195,12 @@ class Stream:
         self.plan = plan
         self._attempts += 1
         timeouts = plan.target.timeouts
-        self._work.deadline = self._account.started + timeouts.total
+        if (deadline := self._account.started + timeouts.total) != self._work.deadline:
+            self._work.deadline = deadline
         self._clocks.enter(Phase.QUEUED, trio.current_time(), timeouts)
         delivery = self._delivery
         passthrough = plan.backend.south.name == self.request.dialect
+        self._identity.target, self._identity.dropped = str(plan.target), plan.call.dropped
         if passthrough is not self._passthrough:
             # else the last attempt's goes on, as a heartbeat may have opened the answer already
             self._passthrough = passthrough
@@ -246,7 +257,7 @@ class Stream:
             operation=self.request.operation.value,
             key=self.key,
             model=self.request.model,
-            backend=self.plan.backend.name if self.plan else None,
+            backend=self.backend,
             target=str(self.plan.target) if self.plan else None,
             label=self.plan.target.label if self.plan else None,
             route=self.plan.target.route if self.plan else None,
@@ -272,6 +283,11 @@ class Stream:
 
 
 def header_text(text: str) -> str:
-    """Text that may stand in a header: what a client or a backend wrote adds no line to it and fills no parser."""
-    shown = text if len(text) <= LONGEST_MARK else text[: LONGEST_MARK - 3] + "..."
+    """Text that may stand in a header: what a client or a backend wrote adds no line to it and fills no parser.
+
+    White space around a value is none of it (RFC 9110 5.5), and h11 refuses to write any.
+    """
+    shown = text.strip() if len(text) <= LONGEST_MARK else text[: LONGEST_MARK - 3].strip() + "..."
+    if shown.isascii() and shown.isprintable():
+        return shown
     return "".join(c if " " <= c <= "~" else "?" for c in shown)

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 
 import httpx
 import trio
 
 import penstock
-from penstock.errors import ConnectFailed
+from penstock.errors import ConnectFailed, Exhausted
 from penstock.relay.exchange import Exchange
-from penstock.relay.link import Link, LinkBroken, SocketLink, StreamLink, connect, reason_of
+from penstock.relay.heads import request_head, with_body
+from penstock.relay.link import Link, LinkBroken, SocketLink, StreamLink, connect, exhausted, reason_of
 
 USER_AGENT = f"penstock/{penstock.__version__}"
 
 Headers = Sequence[tuple[str, str]]
 
-#: Ready URLs that are kept: a dialect has a handful, and a client may say more.
-MOST_URLS = 64
+#: Ready heads of requests that are kept: a dialect has a handful, and a client may ask for more.
+MOST_HEADS = 64
 
 #: How a connection is made; tests put memory streams here.
 Dial = Callable[[], Awaitable[Link]]
@@ -37,7 +39,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._idle_limit = idle
         self._idle: list[Link] = []
         self._open = 0
-        self._urls: dict[str, httpx.URL] = {}
+        self._head = lru_cache(MOST_HEADS)(self._make_head)
         self._headers = httpx.Headers(
             [
                 ("Content-Type", "application/json"),
@@ -66,33 +68,35 @@ class Transport(httpx.AsyncBaseTransport):
 
         ``headers`` are of this request alone and replace those of the same name.
         """
-        url = self._urls.get(path)
-        if url is None:
-            url = httpx.URL(f"{self.base}{path}")
-            if len(self._urls) < MOST_URLS:
-                self._urls[path] = url
         sent = self._headers
         if headers:
             sent = sent.copy()
             sent.update(headers)
-        return httpx.Request(method, url, headers=sent, content=content)
+        return httpx.Request(method, f"{self.base}{path}", headers=sent, content=content)
 
-    def reuse(self, request: httpx.Request) -> Exchange | None:
+    def outgoing(self, method: str, path: str, content: bytes = b"", headers: Headers = ()) -> bytes:
+        """The same request as it goes out."""
+        return with_body(self._head(method, path, tuple(headers)), method, content)
+
+    def _make_head(self, method: str, path: str, headers: Headers) -> bytes:
+        return request_head(self.request(method, path, headers=headers))
+
+    def reuse(self, outgoing: bytes) -> Exchange | None:
         """A kept connection for this request, the request not yet written; None where there is none."""
         while self._idle:
             link = self._idle.pop()
             if not link.stale():
-                return self._begin(link, request, reused=True)
+                return self._begin(link, outgoing, reused=True)
             link.close()
         return None
 
-    async def connect(self, request: httpx.Request) -> Exchange:
+    async def connect(self, outgoing: bytes) -> Exchange:
         """A new connection for this request, the request not yet written.  Raises ConnectFailed."""
-        return self._begin(await self._dial(), request, reused=False)
+        return self._begin(await self._dial(), outgoing, reused=False)
 
-    def _begin(self, link: Link, request: httpx.Request, *, reused: bool) -> Exchange:
+    def _begin(self, link: Link, outgoing: bytes, *, reused: bool) -> Exchange:
         self._open += 1
-        return Exchange(link, request, self._closed, reused=reused)
+        return Exchange(link, outgoing, self._closed, reused=reused)
 
     def _closed(self, exchange: Exchange) -> None:
         self._open -= 1
@@ -110,6 +114,11 @@ class Transport(httpx.AsyncBaseTransport):
         try:
             sock = await connect(host, port)
         except OSError as error:
+            if exhausted(error):
+                raise Exhausted(
+                    f"penstock has no file descriptor left to connect to {host}:{port}: allow it more "
+                    "(LimitNOFILE in its unit, or ulimit -n), or lower limits.connections"
+                ) from error
             raise ConnectFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
         if self._tls is None:
             return SocketLink(sock)
@@ -132,13 +141,14 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Connect, send, and wait for the head; the answer's stream owns the connection."""
-        exchange = self.reuse(request) or await self.connect(request)
+        outgoing = with_body(request_head(request), request.method, request.content)
+        exchange = self.reuse(outgoing) or await self.connect(outgoing)
         answered = False
         try:
             await exchange.send()
-            response = await exchange.head()
+            head = await exchange.head()
             answered = True
-            return response
+            return httpx.Response(head.status_code, headers=head.headers, stream=exchange)
         finally:
             if not answered:
                 exchange.close()

@@ -40,7 +40,7 @@ async def count_tokens() -> Work:
     async def answer() -> tuple[int, bytes]:
         if backend.south.name == "anthropic":
             try:
-                return 200, await fetch(backend, anthropic_call.count_call(asked, target.model))
+                return 200, await fetch(backend, anthropic_call.count_call(asked, target.model, backend.manner))
             except PenstockError:
                 # Not every server that speaks this dialect can count, and a guess is better than no answer.
                 pass
@@ -52,7 +52,7 @@ async def count_tokens() -> Work:
 def _asked() -> Request:
     """What the client asks, with the headers that decide how a backend of the same dialect reads it."""
     state: State = current_app.config[KEY]
-    parsed = north.parse("chat", json_of(request), depth=state.config.limits.depth)
+    parsed = north.parse("chat", json_of(request), shape=state.config.limits)
     said = {name: request.headers.get(name, "") for name in anthropic_call.CLIENT_HEADERS}
     headers = {name: value for name, value in said.items() if _PLAIN.fullmatch(value)}
     return msgspec.structs.replace(parsed, headers=headers)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.logging import Logger
-from quart import Quart, Response, request, websocket
-from quart_trio import QuartTrio
+from hypercorn.typing import HTTPScope
+from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
 
 from penstock.dialects.base import Northbound
 from penstock.dialects.registry import NORTHBOUND
-from penstock.errors import PenstockError, RequestError, Unauthorized, UnknownPath
+from penstock.errors import PenstockError, Unauthorized, UnknownPath, UpgradeRequired
 from penstock.relay.delivery import error_headers
 from penstock.server import (
     admin,
@@ -26,14 +27,18 @@ from penstock.server import (
     opaque,
     openai,
     typed_events,
+    websocket,
 )
-from penstock.server.asgi import LIMITS_KEY, REFUSAL_KEY, HTTPConnection
+from penstock.server.asgi import LIMITS_KEY, REFUSAL_KEY
+from penstock.server.dispatch import App
+from penstock.server.handshake import VERSION, is_handshake
 from penstock.server.methods import not_so
 from penstock.server.state import KEY, State
 
 #: Whose paths begin so; the first that fits.
 _DIALECTS = (
     ("/api/chat/stream", "typed_events"),
+    ("/api/ws/", "websocket"),
     ("/api/v1/", "koboldcpp"),
     ("/api/extra/", "koboldcpp"),
     ("/api/v0/", "openai"),
@@ -50,10 +55,9 @@ class ModelName(PathConverter):
     part_isolating = False
 
 
-def create_app(state: State) -> QuartTrio:
+def create_app(state: State) -> App:
     """The application for one daemon."""
-    app = QuartTrio("penstock", static_folder=None)
-    app.asgi_http_class = HTTPConnection
+    app = App("penstock", static_folder=None)
     app.config[KEY] = state
     app.config[LIMITS_KEY] = state.config.limits
     # Budgets and limits are ours (server/asgi.py, relay): Quart's would cut streams without a word.
@@ -64,7 +68,7 @@ def create_app(state: State) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["model"] = ModelName
-    for module in (openai, anthropic, ollama, embeddings, koboldcpp, typed_events, lmstudio, opaque, admin):
+    for module in (openai, anthropic, ollama, embeddings, koboldcpp, typed_events, websocket, lmstudio, opaque, admin):
         app.register_blueprint(module.routes)
     _guard(app, state)
     _handle_errors(app, state)
@@ -74,27 +78,19 @@ def create_app(state: State) -> QuartTrio:
 def _guard(app: Quart, state: State) -> None:
     @app.before_request
     async def before_request() -> Response | None:
-        refusal = request.scope["state"].get(REFUSAL_KEY)
+        scope, endpoint = cast(HTTPScope, request.scope), request.endpoint
+        refusal = scope["state"].get(REFUSAL_KEY)
         if refusal is not None:
             raise refusal
-        if request.method == "OPTIONS":
-            headers = guarding.preflight(state.guard, request.scope)
+        if scope["method"] == "OPTIONS":
+            headers = guarding.preflight(state.guard, scope)
             if headers is not None:
                 return Response(b"", status=204, headers=headers)
-        guarding.authorize(request.endpoint)
-        return None
-
-    @app.before_websocket
-    async def before_websocket() -> Response | None:
-        scope = websocket.scope
-        try:
-            guarding.admit(state.guard, state.keys, guarding.look(scope), scope)
-            guarding.authorize(websocket.endpoint)
-            if websocket.routing_exception is not None:
-                raise UnknownPath(f"no WebSocket is at {websocket.path}")
-        except RequestError as error:
-            state.observer.refused("WebSocket", websocket.path, error)
-            return error_response(error, websocket.path)
+        elsewhere = scope["method"] == "GET" and endpoint != "websocket.chat"
+        lost = elsewhere and is_handshake(scope["headers"])
+        guarding.authorize(None if lost else endpoint)
+        if lost:
+            raise UnknownPath(f"no WebSocket is at {request.path}; there is one at /api/ws/chat")
         return None
 
 
@@ -121,6 +117,10 @@ def error_response(error: PenstockError, path: str) -> Response:
     response = Response(north_of(path).error(error), status=error.status)
     for name, value in error_headers(error):
         response.headers[name] = value
+    if isinstance(error, UpgradeRequired):
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Connection"] = "Upgrade"
+        response.headers["Sec-WebSocket-Version"] = VERSION.decode()
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -1,4 +1,4 @@
-"""Quart's view of one request, with what a stream needs: the body read within its limits, the work done in its nursery.
+"""Quart's view of one request, with what a stream needs: the body read within its limits, the work done in its task.
 
 Quart sends the headers of a response before it enters the body: a client that leaves right then would leak the
 backend's stream.  So a streaming route returns :class:`Work`, whose coroutine is run here, around handler and send.
@@ -7,16 +7,20 @@ backend's stream.  So a streaming route returns :class:`Work`, whose coroutine i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import cached_property
 from typing import Any
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from quart import Request, Response
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.datastructures import Headers
 
 from penstock.config.model import Limits
-from penstock.errors import RequestError, SlowRequest, TooLarge, UnsupportedMedia
+from penstock.errors import ClientError, RequestError, SlowRequest, TooLarge, UnsupportedMedia
+from penstock.policy import guard
 from penstock.policy.guard import FILE_TYPES
 from penstock.server import guarding
 from penstock.server.connection import STATE_KEY, Connection
@@ -25,6 +29,8 @@ from penstock.server.state import KEY, State
 
 BODY_KEY = "penstock.body"
 REFUSAL_KEY = "penstock.refusal"
+#: Seconds that a body has before ``limits.body_rate`` counts.
+HEAD_START = 5.0
 #: The key of :class:`penstock.config.model.Limits` in the app's configuration.
 LIMITS_KEY = "PENSTOCK_LIMITS"
 
@@ -33,8 +39,31 @@ class Work(Response):
     """An answer that is made while it is sent; ``run`` gets the client and returns when the answer is over."""
 
     def __init__(self, run: Callable[[Sink], Awaitable[object]]) -> None:
-        super().__init__(b"")
+        # Without a head or a body, which are the stream's, there is nothing for the base to make.
         self.run = run
+
+
+class Asked(Request):
+    """A request as the routes see it: its head.  Its body is not Quart's to read: see :func:`body_of`."""
+
+    def __init__(self, scope: HTTPScope) -> None:
+        BaseRequestWebsocket.__init__(
+            self,
+            scope["method"],
+            scope["scheme"],
+            scope["path"],
+            scope["query_string"],
+            Headers(),
+            scope["root_path"],
+            scope["http_version"],
+            scope,
+        )
+        # made when somebody asks for them
+        del self.headers
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
+        return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.scope["headers"]])
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
@@ -45,7 +74,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
         limits: Limits = self.app.config[LIMITS_KEY]
         daemon: State = self.app.config[KEY]
         asked = guarding.look(self.scope)
-        send = guarding.allow_reading(daemon.guard, asked, send)
+        sink = Sink(self.scope, guard.cors(daemon.guard, asked))
         try:
             guarding.admit(daemon.guard, daemon.keys, asked, self.scope)
             body = await read_body(receive, self._announced(), limits, is_here=state[STATE_KEY].has_whole_request)
@@ -59,22 +88,22 @@ class HTTPConnection(TrioASGIHTTPConnection):
         connection: Connection = state[STATE_KEY]
         # A route may have to ask backends before it knows what to do.
         with connection.while_here() as scope:
-            response = await self.app.handle_request(self._create_request_from_scope(send))
+            response = await self.app.handle_request(Asked(self.scope))
         if scope.cancelled_caught:
             return
-        sink = Sink(self.scope, receive, send)
         if isinstance(response, Work):
             await response.run(sink)
             return
         assert isinstance(response, Response)
+        body = await response.get_data(as_text=False)
         if REFUSAL_KEY not in state:
-            await respond(response, connection, send)
+            await respond(sink, response.status_code, list(response.headers), body)
             return
         # The client may still be sending, and reads the answer only if somebody takes what it sends.
         response.headers["Connection"] = "close"
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.gone)
-            await respond(response, connection, send)
+            nursery.start_soon(disconnected, receive)
+            await respond(sink, response.status_code, list(response.headers), body)
 
     def _announced(self) -> int | None:
         """The length of the body; None when only its end tells."""
@@ -86,18 +115,13 @@ class HTTPConnection(TrioASGIHTTPConnection):
         return 0
 
 
-async def respond(response: Response, connection: Connection, send: ASGISendCallable) -> None:
-    """Send an answer that is all there, in one write."""
-    connection.hold_head()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": response.status_code,
-            "headers": [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.headers],
-        }
-    )
-    body = await response.get_data(as_text=False)
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def respond(sink: Sink, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    """Send an answer that is all there, in one write, unless the client has left."""
+    with suppress(ClientError):
+        await sink.start(status, headers)
+        if body:
+            sink.put(body)
+        await sink.finish(WRITE)
 
 
 async def read_body(
@@ -113,8 +137,10 @@ async def read_body(
     if announced is not None and announced > limits.body:
         raise too_large
     body = bytearray()
+    begun = trio.current_time()
+    last = begun + limits.body_time
     # What is here already needs no clock.
-    with nullcontext() if is_here else trio.move_on_after(limits.body_time):
+    with nullcontext() if is_here else trio.CancelScope(deadline=min(last, begun + HEAD_START)) as clock:
         while True:
             message = await receive()
             if message["type"] != "http.request":
@@ -122,10 +148,21 @@ async def read_body(
             body += message.get("body", b"")
             if len(body) > limits.body:
                 raise too_large
+            if clock is not None:
+                # Every byte buys time, but never beyond the whole.
+                clock.deadline = min(last, begun + HEAD_START + len(body) / limits.body_rate)
             # The message that only says that this was all is left for whoever waits for the client to leave.
             if len(body) == announced or not message.get("more_body", False):
                 return bytes(body)
+    if trio.current_time() < last:
+        raise SlowRequest(f"the request body came slower than limits.body_rate ({limits.body_rate} bytes a second)")
     raise SlowRequest(f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)")
+
+
+async def disconnected(receive: ASGIReceiveCallable) -> None:
+    """Take and drop what the client sends, until it has left or the answer is over."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def body_of(request: Request) -> bytes:
@@ -137,7 +174,8 @@ def body_of(request: Request) -> bytes:
 
 def json_of(request: Request) -> bytes:
     """The same, of a request to a path that takes nothing but JSON.  Raises UnsupportedMedia for a file."""
-    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    content_type = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"")
+    media_type = content_type.partition(b";")[0].strip().lower().decode("latin-1")
     if media_type in FILE_TYPES:
         raise UnsupportedMedia(f"the body is '{media_type}'; send it as application/json")
     return body_of(request)
@@ -147,9 +185,7 @@ async def while_connected(sink: Sink, answer: Callable[[], Awaitable[tuple[int, 
     """Make a JSON answer that takes questions to backends, and drop it when the client leaves."""
     with sink.while_here():
         status, body = await answer()
-        await sink.start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        sink.put(body)
-        await sink.finish(WRITE)
+        await respond(sink, status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
 
 
 #: Seconds without an accepted byte for answers that are no streams.

@@ -15,13 +15,14 @@ import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from penstock.config.model import Limits
 from penstock.errors import ClientGone, ClientStalled
-from penstock.server.http1 import Http1
+from penstock.server.http1 import Headers, Http1
+from penstock.server.inbox import Tasks
 
 READ_SIZE = 65536
 #: How long a connection that we end may go on sending what nobody reads.  Closing at once would reset it, and a
@@ -31,11 +32,14 @@ LINGER = 1.0
 STATE_KEY = "penstock.connection"
 
 
+def nothing() -> None:
+    """For those who need not be told."""
+
+
 class Connection:
     """``run`` it in its own task; it returns when the connection is closed and nothing of it is left.
 
-    ``idle`` seconds are how long a request's head may take and how long an unused connection stays.  ``write`` seconds
-    without an accepted byte end it, for answers that carry no budget of their own.
+    ``write`` seconds without an accepted byte end it, for answers that carry no budget of their own.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Connection:
         context: WorkerContext,
         sock: socket.socket,
         *,
-        idle: float,
+        limits: Limits,
         write: float,
         closed: Callable[[Connection], None],
     ) -> None:
@@ -53,7 +57,8 @@ class Connection:
         self._config = config
         self._context = context
         self._sock = sock
-        self._idle = idle
+        self._limits = limits
+        self._idle = limits.header_time
         self._write = write
         self._on_closed = closed
         self._closed = False
@@ -61,27 +66,33 @@ class Connection:
         self._in_request = False
         #: a head that waits for the first bytes of its body
         self._held = b""
-        self._holding = False
         #: bytes that the client has not accepted yet
         self._pending = memoryview(b"")
         self._reading = trio.CancelScope()
         self._left = False
         self._while_here = trio.CancelScope()
+        self._on_left: Callable[[], None] = nothing
+        #: set when HTTP is over, where somebody waits for that
+        self._upgraded: trio.Event | None = None
 
     async def run(self) -> None:
         try:
             client = parse_socket_addr(self._sock.family, self._sock.getpeername())
             server = parse_socket_addr(self._sock.family, self._sock.getsockname())
-            async with TaskGroup() as tasks:
+            async with Tasks() as tasks:
                 state = ConnectionState({STATE_KEY: self})
                 self._protocol = Http1(
                     self._app, self._config, self._context, tasks, state, False, client, server, self._send
                 )
                 self._protocol.on_request = self._begin_request
+                self._protocol.limits = self._limits
                 await self._read()
                 self._left = True
+                self._on_left()
                 self._while_here.cancel(reason="client_gone")
                 await self._protocol.handle(Closed())
+                if self._upgraded is not None:
+                    self._upgraded.set()
         except OSError:
             # getpeername of a client that has already left
             pass
@@ -97,23 +108,58 @@ class Connection:
     async def _read(self) -> None:
         self._reading.deadline = trio.current_time() + self._idle
         with self._reading:
-            # A new connection's first request is here as a rule; later each read waits, so that nobody holds the loop.
-            waits = False
-            while not self._closed:
-                try:
-                    if waits:
-                        await trio.lowlevel.wait_readable(self._sock)
-                    waits = True
-                    data = self._sock.recv(READ_SIZE)
-                except (BlockingIOError, InterruptedError):
-                    continue
-                except (OSError, trio.ClosedResourceError):
-                    return
-                if not data:
-                    # A half-close means leaving: no client here half-closes and goes on reading.
-                    return
-                if not self._lingering:
-                    await self._protocol.handle(RawData(data))
+            await self._read_on()
+        late = self._reading.cancelled_caught and trio.current_time() >= self._reading.deadline
+        if late and not self._lingering and await self._protocol.refuse_late():
+            with trio.move_on_after(LINGER):
+                await self._read_on()
+
+    async def _read_on(self) -> None:
+        # A new connection's first request is here as a rule; later each read waits, so that nobody holds the loop.
+        waits = False
+        while data := await self.receive(waits=waits):
+            waits = True
+            if not self._lingering:
+                await self._protocol.handle(RawData(data))
+
+    async def receive(self, *, waits: bool = True) -> bytes:
+        """The next bytes; b"" when the client has left.  For one task at a time; a cancelled call loses nothing.
+
+        A half-close means leaving: no client here half-closes and goes on reading.
+        """
+        while not self._closed:
+            try:
+                if waits:
+                    await trio.lowlevel.wait_readable(self._sock)
+                waits = True
+                return self._sock.recv(READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, trio.ClosedResourceError):
+                break
+        return b""
+
+    async def upgrade(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Answer 101 and leave HTTP: from here on the caller reads, by :meth:`receive`, and closes.
+
+        Returns what came early of the other protocol.  Raises ClientGone.
+        """
+        if self._left:
+            raise ClientGone("the client has closed the connection")
+        self._upgraded = trio.Event()
+        self._reading.cancel(reason="upgraded")
+        await self._upgraded.wait()
+        http = self._protocol.connection
+        while http.their_state is h11.SEND_BODY:
+            # the end of a request that has no body
+            http.next_event()
+        self.put(http.send(h11.InformationalResponse(status_code=101, headers=headers)) or b"")
+        return http.trailing_data[0]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client has not accepted all that was put."""
+        return bool(self._pending)
 
     def _begin_request(self) -> None:
         self._in_request = True
@@ -129,18 +175,23 @@ class Connection:
         """Whether the running request's body is all here."""
         return self._protocol.connection.their_state is h11.DONE
 
-    def while_here(self) -> trio.CancelScope:
-        """A scope for work of which nobody but this client has anything: it is cancelled when the client leaves."""
+    def while_here(self, left: Callable[[], None] = nothing) -> trio.CancelScope:
+        """A scope for work of which nobody but this client has anything: it is cancelled when the client leaves.
+
+        ``left`` is called right before.
+        """
         self._while_here = trio.CancelScope()
+        self._on_left = left
         if self._left:
+            left()
             self._while_here.cancel(reason="client_gone")
         return self._while_here
 
     # writing
 
-    def hold_head(self) -> None:
-        """Let the next head wait for the first bytes of its body, so that both leave in one write."""
-        self._holding = True
+    def start(self, status: int, headers: Headers) -> None:
+        """Set the head of an answer; it leaves with the first bytes of its body, in one write.  Raises ClientGone."""
+        self._held = self._protocol.head(status, headers)
 
     def put(self, data: bytes) -> bool:
         """Write what the socket takes now; False when something had to be left for :meth:`flush`.
@@ -167,8 +218,12 @@ class Connection:
         return False
 
     def counted(self, data: bytes) -> bytes:
-        """Tell h11 of bytes of a body whose length was announced; returns them as they go out."""
-        return self._protocol.connection.send(h11.Data(data=data)) or b""
+        """Bytes of a body whose length was announced, as they go out.  Raises ClientGone."""
+        return self._protocol.counted(data)
+
+    async def finish(self) -> None:
+        """End the answer, and be ready for the next request.  Raises ClientGone."""
+        await self._protocol.end()
 
     async def flush(self, write: float) -> None:
         """Wait until everything is accepted.  Raises ClientGone, or ClientStalled after ``write`` seconds of nothing.
@@ -193,10 +248,6 @@ class Connection:
     async def _send(self, event: Event) -> None:
         """Hypercorn's way out."""
         if isinstance(event, RawData):
-            if self._holding:
-                self._holding = False
-                self._held = event.data
-                return
             # Hypercorn ends a counted body with an empty piece of data.
             if not event.data and not self._held:
                 return
@@ -209,15 +260,16 @@ class Connection:
             # What is still pending is of a client that does not read, and somebody may wait for it in flush.
             if self._held:
                 await self._send(RawData(b""))
-            self._linger()
+            self.linger()
             await self._protocol.handle(Closed())
         elif isinstance(event, Updated) and event.idle:
             self._in_request = False
+            self._on_left = nothing
             self._reading.deadline = trio.current_time() + self._idle
             if self._context.terminated.is_set():
                 self.drain()
 
-    def _linger(self) -> None:
+    def linger(self) -> None:
         """End our side, and let the reader wait a moment for the client to end its own."""
         if not self._closed and not self._lingering:
             self._lingering = True

@@ -28,7 +28,7 @@ async def ollama() -> Work:
 
 async def _embed(north: Northbound) -> Work:
     state: State = current_app.config[KEY]
-    parsed = north.parse("embedding", json_of(request), depth=state.config.limits.depth)
+    parsed = north.parse("embedding", json_of(request), shape=state.config.limits)
     return await relay(state, north, parsed, speak=_embedding)
 
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-from hypercorn.typing import ASGISendCallable, ASGISendEvent, HTTPScope, WebsocketScope
+from hypercorn.typing import HTTPScope
 
 from penstock.config.addresses import TcpAddress, check_exposure
 from penstock.config.model import Config
@@ -44,14 +44,13 @@ def holder() -> Key:
     return _holder.get()
 
 
-def look(scope: HTTPScope | WebsocketScope) -> Asked:
+def look(scope: HTTPScope) -> Asked:
     """What the guard looks at of this request."""
-    method = scope["method"] if scope["type"] == "http" else "GET"
     # Hypercorn has no address for a unix socket.
-    return guard.read(method, scope["headers"], unix=scope["server"] is None)
+    return guard.read(scope["method"], scope["headers"], unix=scope["server"] is None)
 
 
-def admit(rules: GuardRules, keys: Keys, asked: Asked, scope: HTTPScope | WebsocketScope) -> None:
+def admit(rules: GuardRules, keys: Keys, asked: Asked, scope: HTTPScope) -> None:
     """Let the request in, and note whose it is.  Raises WrongHost, ForeignOrigin, UnsupportedMedia, Unauthorized."""
     refusal = guard.refusal(rules, asked)
     if refusal is not None:
@@ -63,7 +62,7 @@ def admit(rules: GuardRules, keys: Keys, asked: Asked, scope: HTTPScope | Websoc
     _holder.set(key)
 
 
-def preflight(rules: GuardRules, scope: HTTPScope | WebsocketScope) -> dict[str, str] | None:
+def preflight(rules: GuardRules, scope: HTTPScope) -> dict[str, str] | None:
     """The headers of the answer to a browser's preflight; None: it is not one."""
     return guard.preflight(rules, look(scope), scope["headers"])
 
@@ -77,17 +76,3 @@ def authorize(endpoint: str | None) -> None:
         raise Unauthorized
     if not key.admin and endpoint is not None and endpoint.startswith(ADMIN):
         raise Forbidden(f"key '{key.name}' may not look here; it would need admin = true")
-
-
-def allow_reading(rules: GuardRules, asked: Asked, send: ASGISendCallable) -> ASGISendCallable:
-    """The same ``send``, with the headers that let a page of an allowed origin read the answer."""
-    headers = guard.cors(rules, asked)
-    if not headers:
-        return send
-
-    async def sending(event: ASGISendEvent) -> None:
-        if event["type"] == "http.response.start":
-            event["headers"] = [*event["headers"], *headers]
-        await send(event)
-
-    return sending

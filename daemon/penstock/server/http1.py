@@ -11,16 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
+from time import time
 
 import h11
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
-from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import H11SendableEvent
 
+from penstock.config.model import Limits
 from penstock.dialects.registry import NORTHBOUND
-from penstock.errors import BadRequest
+from penstock.errors import BadRequest, ClientGone, RequestError, SlowRequest
 from penstock.server.framing import checked
+
+Headers = list[tuple[bytes, bytes]]
 
 #: Bytes that may come while an answer runs before the connection is closed for them.
 MOST_EARLY = 65536
@@ -30,6 +37,7 @@ class Http1(H11Protocol):
     """One client connection's protocol; ``on_request`` is called when a request's head is here."""
 
     on_request: Callable[[], None]
+    limits: Limits
     #: the bytes of a head that is not yet whole
     _head = b""
 
@@ -43,10 +51,37 @@ class Http1(H11Protocol):
             event = RawData(data)
         await super().handle(event)
 
-    async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Response) and (self.context.terminated.is_set() or self._has_early()):
-            event.headers.append((b"connection", b"close"))
-        await super().stream_send(event)
+    def head(self, status: int, headers: Headers) -> bytes:
+        """The head of the running request's answer, as it goes out.  Raises ClientGone."""
+        if not isinstance(self.stream, HTTPStream):
+            raise ClientGone("the client has closed the connection")
+        self.stream.state = ASGIHTTPState.RESPONSE
+        headers.append((b"date", date(int(time()))))
+        if (
+            self.context.terminated.is_set()
+            or self._has_early()
+            # The client wanted to go on in another protocol.  h11 documents the state, and left it out of __all__.
+            or self.connection.their_state is h11.MIGHT_SWITCH_PROTOCOL  # type: ignore[attr-defined]
+        ):
+            headers.append((b"connection", b"close"))
+        return self._written(h11.Response(status_code=status, headers=headers))
+
+    def counted(self, data: bytes) -> bytes:
+        """Bytes of a body whose length was announced, as they go out.  Raises ClientGone."""
+        return self._written(h11.Data(data=data))
+
+    async def end(self) -> None:
+        """End the body, write what that takes, and be ready for the next request.  Raises ClientGone."""
+        await self.send(RawData(self._written(h11.EndOfMessage())))
+        await self._maybe_recycle()
+
+    def _written(self, event: H11SendableEvent) -> bytes:
+        try:
+            return self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            raise ClientGone("the client sent what is no HTTP, and was told so") from None
 
     async def _handle_events(self) -> None:
         while True:
@@ -55,9 +90,7 @@ class Http1(H11Protocol):
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                refusal = BadRequest(f"this is no HTTP request: {error}")
-                refusal.status = error.error_status_hint
-                await self._refuse(refusal)
+                await self._refuse(self._misread(error))
                 return
             if isinstance(event, h11.Request):
                 if not await self._begin(event):
@@ -71,19 +104,36 @@ class Http1(H11Protocol):
                 await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
-            elif isinstance(event, Data):
-                await self.stream.handle(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Every request is one of HTTP; a WebSocket begins when the application says so, and not before the guard."""
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode("ascii"),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
 
     async def _begin(self, request: h11.Request) -> bool:
         rest, _ = self.connection.trailing_data
         head, self._head = self._head[: len(self._head) - len(rest)], b""
-        limit = self.config.h11_max_incomplete_size
         try:
-            if len(head) > limit:
-                # h11 minds only what is not yet whole, so one read more may have passed.
-                too_large = BadRequest(f"the head of the request is larger than limits.headers ({limit} bytes)")
-                too_large.status = 431
-                raise too_large
+            self._measure(request, head)
             request = checked(request, head)
         except BadRequest as error:
             await self._refuse(error, bodiless=request.method == b"HEAD")
@@ -92,7 +142,36 @@ class Http1(H11Protocol):
         await self._create_stream(request)
         return True
 
-    async def _refuse(self, error: BadRequest, *, bodiless: bool = False) -> None:
+    def _measure(self, request: h11.Request, head: bytes) -> None:
+        """Raises BadRequest for what is too much: 414 (RFC 9110 15.5.15), 431 (RFC 6585 5)."""
+        limits = self.limits
+        # h11 minds only what is not yet whole, so one read more may have passed.
+        if len(head) > limits.headers:
+            raise self._too_large()
+        if len(request.target) > limits.url:
+            raise refused(414, f"the target of the request is larger than limits.url ({limits.url} bytes)")
+        if len(request.headers) > limits.header_count:
+            raise refused(431, f"the request has more headers than limits.header_count ({limits.header_count})")
+
+    def _misread(self, error: h11.RemoteProtocolError) -> BadRequest:
+        if error.error_status_hint == 431:
+            return self._too_large()
+        return refused(error.error_status_hint, f"this is no HTTP request: {error}")
+
+    def _too_large(self) -> BadRequest:
+        return refused(431, f"the head of the request is larger than limits.headers ({self.limits.headers} bytes)")
+
+    async def refuse_late(self) -> bool:
+        """The time of a head is over: whether one had begun, and so was refused."""
+        if not self._head:
+            return False
+        limit = self.limits.header_time
+        await self._refuse(
+            SlowRequest(f"the head of the request did not arrive within limits.header_time ({limit:g} s)")
+        )
+        return True
+
+    async def _refuse(self, error: RequestError, *, bodiless: bool = False) -> None:
         """Answer what is no request for any route, in the shape that most clients read, and close."""
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = NORTHBOUND["openai"].error(error)
@@ -146,3 +225,16 @@ class Http1(H11Protocol):
             await self.send(Updated(idle=True))
         if stream is not None:
             await stream.handle(StreamClosed(stream_id=STREAM_ID))
+
+
+@lru_cache(maxsize=1)
+def date(second: int) -> bytes:
+    """Seconds since 1970 -> the field Date of all answers of that second (RFC 9110 6.6.1)."""
+    return formatdate(second, usegmt=True).encode("ascii")
+
+
+def refused(status: int, message: str) -> BadRequest:
+    """The error with a status of its own."""
+    error = BadRequest(message)
+    error.status = status
+    return error

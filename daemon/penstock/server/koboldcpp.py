@@ -99,7 +99,7 @@ async def max_length() -> Response:
 @routes.post("/api/extra/tokencount")
 async def tokencount() -> Work:
     state: State = current_app.config[KEY]
-    body = jsontext.decode_request(json_of(request), depth=state.config.limits.depth)
+    body = jsontext.decode_request(json_of(request), shape=state.config.limits)
     prompt = fields.text(body, "prompt") or ""
 
     async def told() -> bytes:
@@ -123,7 +123,7 @@ async def perf() -> Response:
 
 async def _generate(operation: str) -> Work:
     state: State = current_app.config[KEY]
-    parsed = north.parse(operation, json_of(request), depth=state.config.limits.depth)
+    parsed = north.parse(operation, json_of(request), shape=state.config.limits)
     if not parsed.model:
         parsed = msgspec.structs.replace(parsed, model=await default_model(state))
     return await relay(state, north, parsed)
@@ -131,8 +131,11 @@ async def _generate(operation: str) -> Work:
 
 def _asked_key() -> str:
     """The ``genkey`` of a check or an abort; old clients send no body at all."""
+    state: State = current_app.config[KEY]
     data = json_of(request)
-    return (fields.text(jsontext.decode_request(data), "genkey") or "") if data.strip() else ""
+    if not data.strip():
+        return ""
+    return fields.text(jsontext.decode_request(data, shape=state.config.limits), "genkey") or ""
 
 
 def _running(genkey: str) -> Living | None:

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
@@ -21,12 +22,12 @@ from hypercorn.typing import AppWrapper
 from penstock.config.model import Config
 from penstock.errors import ConfigError
 from penstock.policy.guard import may_connect
+from penstock.relay.link import CAPACITY_ERRNOS
 from penstock.server.connection import Connection
 
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64
 #: Out of descriptors or memory: wait for connections to end instead of spinning.
-CAPACITY_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 CAPACITY_PAUSE = 0.1
 #: The kernel gives up on a client that acknowledges nothing; a back-stop, since it also hits a very slow reader.
 USER_TIMEOUT = 90.0
@@ -34,10 +35,12 @@ BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b"
 )
-BUSY_BODY = (
-    b'{"error":{"message":"penstock has as many connections as limits.connections allows",'
-    b'"type":"upstream_error","param":null,"code":"connections"}}'
-)
+BUSY_BODY = b'{"error":{"message":"%b","type":"upstream_error","param":null,"code":"connections"}}'
+ALL_BUSY = BUSY_BODY % b"penstock has as many connections as limits.connections allows"
+PEER_BUSY = BUSY_BODY % b"this peer has as many connections as limits.peer_connections allows"
+
+#: Who is at the other end: an address, or at a unix socket a user.
+Peer = str | int
 
 
 def bind_all(addresses: Iterable[str]) -> list[socket.socket]:
@@ -127,6 +130,7 @@ class Listener:
     """All listening sockets and their connections; ``run`` it in the service's nursery.
 
     ``passed`` are the sockets that somebody else opened: their paths stay, and their modes say who may connect.
+    ``exhausted`` is called when no connection can be accepted for want of a descriptor.
     """
 
     def __init__(
@@ -136,7 +140,10 @@ class Listener:
         hypercorn: HypercornConfig,
         config: Config,
         passed: Sequence[socket.socket] = (),
+        *,
+        exhausted: Callable[[], None],
     ) -> None:
+        self._exhausted = exhausted
         self.sockets = sockets
         self._passed = frozenset(passed)
         self.refused = 0
@@ -144,12 +151,18 @@ class Listener:
         self._hypercorn = hypercorn
         self._config = config
         self._context = WorkerContext(None)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, Peer] = {}
+        self._of_peer: Counter[Peer] = Counter()
         self._accepting = trio.CancelScope()
 
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    def configure(self, hypercorn: HypercornConfig, config: Config) -> None:
+        """Treat connections that come from now on as this configuration says."""
+        self._hypercorn = hypercorn
+        self._config = config
 
     async def run(self) -> None:
         """Accept until :meth:`drain`, then return when the last connection is gone."""
@@ -186,36 +199,52 @@ class Listener:
                 return
             for _ in range(ACCEPT_AT_ONCE):
                 try:
-                    sock, _address = listening.accept()
+                    sock, address = listening.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
                     if error.errno in CAPACITY_ERRNOS:
+                        self._exhausted()
                         await trio.sleep(CAPACITY_PAUSE)
                     # anything else is the client's: it left before it was accepted
                     break
                 sock.setblocking(False)
-                self._admit(sock, nursery.start_soon, anybody=listening in self._passed)
+                peer = peer_uid(sock) if sock.family == socket.AF_UNIX else address[0]
+                self._admit(sock, peer, nursery.start_soon, anybody=listening in self._passed)
 
-    def _admit(self, sock: socket.socket, start: Callable[..., None], *, anybody: bool) -> None:
-        if sock.family == socket.AF_UNIX and not anybody and not may_connect(peer_uid(sock), os.geteuid()):
-            self.refused += 1
-            sock.close()
+    def _admit(self, sock: socket.socket, peer: Peer, start: Callable[..., None], *, anybody: bool) -> None:
+        limits = self._config.limits
+        if isinstance(peer, int) and not anybody and not may_connect(peer, os.geteuid()):
+            self._turn_away(sock, b"")
             return
-        if len(self._connections) >= self._config.limits.connections:
-            self.refused += 1
-            with suppress(OSError):
-                sock.send(BUSY % (len(BUSY_BODY), BUSY_BODY))
-            sock.close()
+        if len(self._connections) >= limits.connections:
+            self._turn_away(sock, BUSY % (len(ALL_BUSY), ALL_BUSY))
+            return
+        if self._of_peer[peer] >= limits.peer_connections:
+            self._turn_away(sock, BUSY % (len(PEER_BUSY), PEER_BUSY))
             return
         connection = Connection(
             self._app,
             self._hypercorn,
             self._context,
             sock,
-            idle=self._config.limits.header_time,
+            limits=limits,
             write=self._config.timeouts.write,
-            closed=self._connections.discard,
+            closed=self._gone,
         )
-        self._connections.add(connection)
+        self._connections[connection] = peer
+        self._of_peer[peer] += 1
         start(connection.run)
+
+    def _turn_away(self, sock: socket.socket, answer: bytes) -> None:
+        self.refused += 1
+        with suppress(OSError):
+            sock.send(answer)
+        sock.close()
+
+    def _gone(self, connection: Connection) -> None:
+        peer = self._connections.pop(connection)
+        self._of_peer[peer] -= 1
+        if not self._of_peer[peer]:
+            # or everybody who was ever here would be remembered
+            del self._of_peer[peer]

@@ -57,7 +57,7 @@ async def tags() -> Work:
 @routes.post("/api/show")
 async def show() -> Work:
     state: State = current_app.config[KEY]
-    name = ollama_models.show_request(json_of(request))
+    name = ollama_models.show_request(json_of(request), shape=state.config.limits)
 
     async def answer() -> tuple[int, bytes]:
         try:
@@ -80,7 +80,7 @@ async def ps() -> Work:
 
 async def _generate(operation: str) -> Work:
     state: State = current_app.config[KEY]
-    parsed = north.parse(operation, json_of(request), depth=state.config.limits.depth)
+    parsed = north.parse(operation, json_of(request), shape=state.config.limits)
     if is_load(parsed):
         # Only Ollama can be asked to load a model; with any other backend it is as loaded as it will be.
         target = (await targets_of(state, parsed.model))[0]

@@ -37,12 +37,6 @@ async def v1(rest: str) -> Work:
     return await _of_its_model(request.path)
 
 
-@routes.post("/rerank")
-@routes.post("/fim/completions")
-async def bare() -> Work:
-    return await _of_its_model(f"/v1{request.path}")
-
-
 @routes.post("/completion")
 @routes.post("/infill")
 async def llamacpp_generates() -> Work:
@@ -137,7 +131,7 @@ def _asked(state: State, path: str) -> opaque.Asked:
         body_of(request),
         request.headers.get("Content-Type", ""),
         request.headers.get("Accept", ""),
-        depth=state.config.limits.depth,
+        shape=state.config.limits,
     )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from quart import Blueprint, current_app, request
 
 from penstock.dialects import openai_models
+from penstock.dialects.fim import fim_north
 from penstock.dialects.registry import NORTHBOUND
+from penstock.dialects.rerank import RerankSouth, rerank_north
+from penstock.dialects.responses import south_for
+from penstock.relay.backends import Backend
 from penstock.server import models
 from penstock.server.asgi import Work, json_of, while_connected
 from penstock.server.relaying import relay
@@ -26,6 +30,23 @@ async def chat_completions() -> Work:
 @routes.post("/completions")
 async def completions() -> Work:
     return await _generate("completion")
+
+
+@routes.post("/v1/fim/completions")
+@routes.post("/fim/completions")
+async def fim() -> Work:
+    state: State = current_app.config[KEY]
+    return await relay(state, fim_north, fim_north.parse("completion", json_of(request), shape=state.config.limits))
+
+
+@routes.post("/v1/rerank")
+@routes.post("/v1/reranking")
+@routes.post("/rerank")
+@routes.post("/reranking")
+async def rerank() -> Work:
+    state: State = current_app.config[KEY]
+    asked = rerank_north.parse("rerank", json_of(request), shape=state.config.limits)
+    return await relay(state, rerank_north, asked, speak=lambda backend: backend.speaking(RerankSouth(backend.south)))
 
 
 @routes.get("/v1/models")
@@ -55,10 +76,14 @@ async def one_model(name: str) -> Work:
 @routes.post("/responses")
 async def responses() -> Work:
     state: State = current_app.config[KEY]
-    asked = responses_north.parse("chat", json_of(request), depth=state.config.limits.depth)
-    return await relay(state, responses_north, asked)
+    asked = responses_north.parse("chat", json_of(request), shape=state.config.limits)
+
+    def speak(backend: Backend) -> Backend:
+        return backend.speaking(south_for(asked, backend.south, backend.manner))
+
+    return await relay(state, responses_north, asked, speak=speak)
 
 
 async def _generate(operation: str) -> Work:
     state: State = current_app.config[KEY]
-    return await relay(state, north, north.parse(operation, json_of(request), depth=state.config.limits.depth))
+    return await relay(state, north, north.parse(operation, json_of(request), shape=state.config.limits))

@@ -12,12 +12,14 @@ import trio
 from penstock.chat.request import Request
 from penstock.dialects.base import Identity, Northbound
 from penstock.errors import BadRequest, TooManyStreams, UnknownModel
+from penstock.policy import counts
+from penstock.policy.health import rested_first
 from penstock.policy.routing import Target
 from penstock.relay.backends import Backend
+from penstock.relay.delivery import Client
 from penstock.relay.stream import Pace, Plan, Stream
 from penstock.server.asgi import Work
 from penstock.server.guarding import holder
-from penstock.server.sink import Sink
 from penstock.server.state import State
 
 #: Ids are unique among all daemons by the first half and in order within one by the second.
@@ -34,33 +36,53 @@ async def relay(
     speak: Callable[[Backend], Backend] | None = None,
     pace: Pace | None = None,
 ) -> Work:
-    """The work of one stream.  Raises UnknownModel, BadRequest, TooManyStreams, Draining while nothing has begun.
+    """The work of one stream; see :func:`prepare`."""
+    stream_for = await prepare(state, north, request, targets=targets, speak=speak, pace=pace)
+    return Work(lambda sink: stream_for(sink).run())
 
-    ``targets`` are those of the model's route as a rule, ``speak`` chooses another language for a backend.
+
+async def prepare(
+    state: State,
+    north: Northbound,
+    request: Request,
+    *,
+    targets: Sequence[Target] | None = None,
+    speak: Callable[[Backend], Backend] | None = None,
+    pace: Pace | None = None,
+) -> Callable[[Client], Stream]:
+    """What makes the one stream of this request for its client, to be called once.
+
+    ``targets`` are those of the model's route as a rule, ``speak`` chooses another language for a backend.  Raises
+    UnknownModel, BadRequest, TooManyStreams, Draining while nothing has begun.
     """
     state.refuse_while_draining()
+    limits = state.config.limits
+    counts.check(request, limits)
+    if len(state.live) >= limits.streams:
+        raise TooManyStreams(f"penstock has as many streams as limits.streams allows ({limits.streams})")
     key = holder()
     plans = plan(state, request, targets or await targets_of(state, request.model), speak)
     if key.max_streams is not None and state.live.of_key(key.name) >= key.max_streams:
         raise TooManyStreams(f"key '{key.name}' has all the {key.max_streams} streams that it may have at a time")
     identity = Identity(stream=f"{_BOOT}{next(_NUMBERS):06x}", created=time.time())
 
-    async def run(sink: Sink) -> object:
-        return await Stream(
+    def stream_for(client: Client) -> Stream:
+        return Stream(
             identity=identity,
             key=key.name,
             request=request,
             north=north,
             plans=plans,
-            client=sink,
+            client=client,
             live=state.live,
+            generation=state.number,
             pace=pace or state.pace,
             report=state.report,
             failed=state.failed,
             bug=state.bug,
-        ).run()
+        )
 
-    return Work(run)
+    return stream_for
 
 
 async def targets_of(state: State, model: str) -> list[Target]:
@@ -85,12 +107,12 @@ def plan(
     """The calls to all targets that can be asked this at all.  Raises BadRequest when none can."""
     plans = []
     refusal: BadRequest | None = None
-    for target in state.health.order(targets, lambda target: target.backend, trio.current_time()):
+    for target in rested_first(targets, lambda target: state.backends[target.backend].health, trio.current_time()):
         backend = state.backends[target.backend]
         try:
             if speak is not None:
                 backend = speak(backend)
-            call = backend.south.encode(request, target.model)
+            call = backend.south.encode(request, target.model, backend.manner)
         except BadRequest as error:
             refusal = refusal or error
         else:

@@ -1,42 +1,37 @@
-"""The client as the relay sees it: heads through Hypercorn, the frames of a body straight to the connection."""
+"""The client as the relay and the routes see it: one answer, on its way to the connection."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from hypercorn.typing import HTTPScope
 
 from penstock.relay.delivery import Headers
-from penstock.server.connection import STATE_KEY, Connection
+from penstock.server.connection import STATE_KEY, Connection, nothing
 
 
 class Sink:
     """One answer to one client; implements :class:`penstock.relay.delivery.Client`.
 
-    Frames of a chunked body are made here and leave Hypercorn's h11 in its sending state; the empty last body message
-    then writes the end.  Only a body of known length goes through h11, which counts it.  HTTP/1.0 clients get bytes
-    without frames, and a closed connection as their end.
+    Frames of a chunked body are made here and leave h11 in its sending state, so that it then writes the end.  Only a
+    body of known length goes through h11, which counts it.  HTTP/1.0 clients get bytes without frames, and a closed
+    connection as their end.  ``more`` are headers of every answer to this request.
     """
 
-    def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    def __init__(self, scope: HTTPScope, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         connection = scope["state"][STATE_KEY]
         assert isinstance(connection, Connection)
         self._connection = connection
         self._http_1_1 = scope["http_version"] == "1.1"
         self._bodiless = scope["method"] == "HEAD"
-        self._receive = receive
-        self._send = send
+        self._more = more
         self._counted = False
 
     async def start(self, status: int, headers: Headers) -> None:
-        self._counted = any(name == "Content-Length" for name, _ in headers)
-        self._connection.hold_head()
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers],
-            }
-        )
+        fields = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        self._counted = any(name == b"content-length" for name, _ in fields)
+        self._connection.start(status, [*fields, *self._more])
 
     def put(self, data: bytes) -> bool:
         if self._bodiless:
@@ -52,15 +47,11 @@ class Sink:
 
     async def finish(self, write: float) -> None:
         await self._connection.flush(write)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._connection.finish()
 
     def cut(self) -> None:
         self._connection.reset()
 
-    def while_here(self) -> trio.CancelScope:
+    def while_here(self, left: Callable[[], None] = nothing) -> trio.CancelScope:
         """See :meth:`Connection.while_here`."""
-        return self._connection.while_here()
-
-    async def gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        return self._connection.while_here(left)

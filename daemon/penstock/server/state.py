@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import trio
 
 from penstock.chat.reasons import Reason
+from penstock.config.diff import Change
 from penstock.config.model import Config
 from penstock.errors import Draining
 from penstock.policy.guard import GuardRules
-from penstock.policy.health import Health
 from penstock.policy.keys import Keys
 from penstock.policy.routing import Router
 from penstock.relay.backends import Backend
@@ -27,10 +29,40 @@ if TYPE_CHECKING:
 KEY = "PENSTOCK_STATE"
 
 
-class State:
-    """One per daemon."""
+class Difference(msgspec.Struct, frozen=True):
+    """What another reading of the configuration brought, or would bring."""
 
-    def __init__(self, config: Config, backends: dict[str, Backend], observer: Observer, keys: Keys) -> None:
+    generation: int  #: the one that serves new requests
+    source: str  #: the file, or what stands for one
+    changes: list[Change]
+
+
+class Reloads(Protocol):
+    """Whoever can read the configuration anew."""
+
+    async def reload(self) -> Difference:
+        """Put it in force.  Raises ConfigError, RestartNeeded, Draining, NoBackend; then the old one goes on."""
+
+    async def rehearse(self) -> Difference:
+        """Only say what would change.  Raises ConfigError, NoBackend."""
+
+
+class State:
+    """One per generation of the configuration; ``live`` are the streams of all."""
+
+    def __init__(
+        self,
+        config: Config,
+        backends: dict[str, Backend],
+        observer: Observer,
+        keys: Keys,
+        *,
+        live: Live | None = None,
+        number: int = 1,
+        reloads: Reloads | None = None,
+    ) -> None:
+        self.number = number
+        self.loaded = time.time()
         self.config = config
         self.keys = keys
         #: allows nobody until it is known where we listen
@@ -39,10 +71,12 @@ class State:
         self.observer = observer
         self.router = Router(config)
         self.catalogue = Catalogue(backends)
-        self.health = Health()
-        self.live = Live()
+        self.live = Live() if live is None else live
         self.pace = Pace(grace=config.server.grace, heartbeat=config.server.heartbeat)
+        self.reloads = reloads
         self.draining = False
+        #: set when what stays open shall begin nothing new: the daemon stops, or another generation has taken over
+        self.retired = trio.Event()
 
     def refuse_while_draining(self) -> None:
         """Raises Draining when the daemon is about to stop."""
@@ -52,12 +86,12 @@ class State:
     def report(self, outcome: Outcome) -> None:
         """A stream is over."""
         if outcome.backend is not None:
-            self.health.note(outcome.backend, outcome.reason, trio.current_time())
+            self.backends[outcome.backend].health.note(outcome.reason, trio.current_time())
         self.observer.ended(outcome)
 
     def failed(self, plan: Plan, reason: Reason, message: str) -> None:
         """A target failed and the next one is tried."""
-        self.health.note(plan.backend.name, reason, trio.current_time())
+        plan.backend.health.note(reason, trio.current_time())
         self.observer.fell_back(plan, reason, message)
 
     @property

@@ -36,7 +36,7 @@ async def event_source() -> Work | Response:
 
 async def _relay(body: bytes) -> Work:
     state: State = current_app.config[KEY]
-    parsed = north.parse("chat", body, depth=state.config.limits.depth)
+    parsed = north.parse("chat", body, shape=state.config.limits)
     if not parsed.model:
         parsed = msgspec.structs.replace(parsed, model=await default_model(state))
     return await relay(state, north, parsed)

@@ -2,7 +2,7 @@
 
 SIGTERM and SIGINT drain: nothing new is taken, idle connections go, running streams have ``server.drain`` seconds to
 end; then each gets its dialect's error, and what is still there after a moment is cut.  A second signal cuts at once.
-A service manager that wants to be told is told of all that.
+SIGHUP reads the configuration anew.  A service manager that wants to be told is told of all that.
 """
 
 from __future__ import annotations
@@ -14,38 +14,33 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 import trio
-from hypercorn.utils import wrap_app
 
 import penstock
 from penstock.chat.reasons import Reason
-from penstock.config.model import Backend, Config, Route
-from penstock.config.secrets import resolve
-from penstock.dialects.registry import SOUTHBOUND
-from penstock.errors import NoBackend, PenstockError
+from penstock.config.model import Config
+from penstock.errors import PenstockError
 from penstock.observe.journal import journal_of
 from penstock.observe.log import configure, logger
-from penstock.observe.observer import Observer
-from penstock.policy.keys import build_keys
-from penstock.relay.backends import build_backends
+from penstock.policy.guard import GuardRules
+from penstock.relay.lookups import Lookups
 from penstock.relay.outcome import Outcome
-from penstock.server.app import create_app, hypercorn_config
+from penstock.server.app import hypercorn_config
+from penstock.server.generation import Generation
 from penstock.server.guarding import rules_for
 from penstock.server.listener import Listener, address_of, bind_all
 from penstock.server.state import State
 from penstock.service import activation
-from penstock.service.discover import discover
+from penstock.service.generations import Generations, Secrets
 from penstock.service.notify import Notifier
+from penstock.service.reload import Reloader
+from penstock.service.signals import obey
+from penstock.service.source import Source
 from penstock.service.watchdog import Lag, patience, pulse
 from penstock.simulate import server as simulate
-
-NOTHING_FOUND = """no configuration file, and no local backend answers:
-  Ollama on 127.0.0.1:11434, llama.cpp on :8080, LM Studio on :1234, KoboldCpp on :5001, vLLM on :8000.
-Start one of them, write ~/.config/penstock/penstock.toml, or see it work without any: penstock serve --demo"""
 
 #: What streams get to tell their clients, after the drain, before their connections are cut.
 LAST_WORDS = 1.0
@@ -56,35 +51,34 @@ EXTENSION = 5.0
 
 
 class Daemon:
-    """One run of penstock with one configuration; ``hear`` gets every stream's outcome."""
+    """One run of penstock, with one configuration after the other; ``hear`` gets every stream's outcome.
+
+    Without a ``source`` the first configuration stays.  ``set_up_log`` makes the log as a configuration wants it.
+    """
 
     def __init__(
         self,
         config: Config,
         hear: Callable[[Outcome], None] | None = None,
         notifier: Notifier | None = None,
+        source: Source | None = None,
+        set_up_log: Callable[[Config], None] = lambda config: None,
     ) -> None:
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        credentials = Path(directory) if directory else None
-        backend_keys = {
-            name: resolve(backend.api_key, os.environ, credentials).reveal()
-            for name, backend in config.backends.items()
-            if backend.api_key is not None
-        }
-        keys = build_keys(config.keys, lambda reference: resolve(reference, os.environ, credentials))
-        observer = Observer(hear)
-        backends = build_backends(config, SOUTHBOUND, backend_keys)
-        self.config = config
-        self.state = State(config, backends, observer, keys)
+        self.notifier = notifier or Notifier(None)
+        self.reloader = Reloader(self, source, set_up_log) if source is not None else None
+        self.generations = Generations(config, os.environ, hear, self.reloader)
         self.lag = Lag()
-        observer.metrics.watch(self.state.live, backends, self.lag.worst)
-        self._log = logger()
+        self.generations.metrics.watch(self.generations.live, self.generations.backends, self.lag.worst)
         self._everything = trio.CancelScope()
         self._finished = trio.Event()
-        self._notifier = notifier or Notifier(None)
         #: when the drain is over
         self._drained_by = math.inf
         self._passed: Sequence[socket.socket] = ()
+
+    @property
+    def state(self) -> State:
+        """What new requests work with."""
+        return self.generations.newest
 
     async def serve(
         self,
@@ -97,29 +91,46 @@ class Daemon:
         ``passed`` are listening sockets that somebody opened for us; what they lack of ``server.listen`` is bound here.
         """
         self._passed = passed
-        sockets = [*passed, *bind_all(activation.missing(self.config.server.listen, passed))]
-        app = wrap_app(create_app(self.state), 0, "asgi")
-        self._listener = Listener(sockets, app, hypercorn_config(self.state), self.config, passed)
+        config = self.state.config
+        sockets = [*passed, *bind_all(activation.missing(config.server.listen, passed))]
+        self._listener = Listener(
+            sockets,
+            self.generations.intake,
+            hypercorn_config(self.state),
+            config,
+            passed,
+            exhausted=lambda: self.state.observer.exhausted(),
+        )
         try:
-            self.state.guard = rules_for(sockets, self.config)
+            self.state.guard = self.rules_for(config)
             task_status.started([address_of(sock) for sock in sockets])
             with self._everything:
-                await self._listener.run()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.generations.run)
+                    await self._listener.run()
+                    nursery.cancel_scope.cancel(reason="the last connection is gone")
         finally:
             self._finished.set()
             self._listener.close()
-            for backend in self.state.backends.values():
-                backend.transport.close_idle()
+
+    def rules_for(self, config: Config) -> GuardRules:
+        """What the guard would let in here.  Raises ConfigError when others would reach us unasked."""
+        return rules_for(self._listener.sockets, config)
+
+    def take(self, generation: Generation, secrets: Secrets) -> None:
+        """Let new connections and new requests have this generation."""
+        self._listener.configure(hypercorn_config(generation.state), generation.state.config)
+        self.generations.succeed(generation, secrets)
 
     async def stop(self) -> None:
         """Drain, then end what is left; returns when :meth:`serve` is over."""
-        self._drained_by = trio.current_time() + self.config.server.drain
-        self._notifier.tell(self.told())
+        self._drained_by = trio.current_time() + self.state.config.server.drain
+        self.notifier.tell(self.told())
         if self._passed:
             # Others wait on these sockets for whoever serves them next.
             self._listener.close()
             await trio.sleep(NEWCOMERS)
-        self.state.draining = True
+        self.generations.drain()
         await self._listener.drain()
         with trio.move_on_at(self._drained_by):
             await self.state.live.empty()
@@ -144,8 +155,13 @@ class Daemon:
                 "STATUS": f"draining {streams}, {left} s left",
                 "EXTEND_TIMEOUT_USEC": round(EXTENSION * 1e6),
             }
-        backends = [f"{name} (rests)" if self.state.health.resting(name, now) else name for name in self.state.backends]
-        return {"STATUS": f"{streams}; backends: {', '.join(backends) or 'none'}"}
+        backends = [
+            f"{name} (rests)" if backend.health.resting(now) else name for name, backend in self.state.backends.items()
+        ]
+        status = f"{streams}; backends: {', '.join(backends) or 'none'}"
+        if self.reloader is not None and self.reloader.fault is not None:
+            status = f"not reloaded: {self.reloader.fault}; {status}"
+        return {"STATUS": status}
 
 
 def run(config: Config, source: Path | None, demo: bool) -> int:
@@ -169,22 +185,25 @@ def innermost(error: BaseException) -> BaseException:
     return error
 
 
-async def main(config: Config, source: Path | None, demo: bool) -> int:
+async def main(config: Config, path: Path | None, demo: bool) -> int:
     """Serve until a signal; without a file that says otherwise, whatever local backends answer."""
+    terminal = sys.stderr.isatty()
+    trio.socket.set_custom_hostname_resolver(Lookups())
     async with trio.open_nursery() as nursery:
-        if demo:
-            simulated = await nursery.start(simulate.serve, simulate.Settings())
-            config = with_demo(config, simulated.url)
-        elif source is None and not config.backends:
-            config = msgspec.structs.replace(config, backends=(await discover()).backends)
-            if not config.backends:
-                raise NoBackend(NOTHING_FOUND)
-        configure(config.server.log_level, config.server.log_format, journal_of(sys.stderr, os.environ))
+        simulated = await nursery.start(simulate.serve, simulate.Settings()) if demo else None
+        source = Source(path, simulated.url if simulated is not None else None)
+        config = await source.completed(config, path)
+        journal = journal_of(sys.stderr, os.environ)
+
+        def set_up_log(config: Config) -> None:
+            configure(config.server.log_level, config.server.log_format, journal)
+
+        set_up_log(config)
         notifier = Notifier.of(os.environ)
-        daemon = Daemon(config, notifier=notifier)
+        daemon = Daemon(config, notifier=notifier, source=source, set_up_log=set_up_log)
         nursery.start_soon(pulse, daemon.lag, notifier, daemon.told, patience(os.environ, os.getpid()))
         # A signal that comes right after the line "listening" finds somebody who obeys it.
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             sockets = activation.passed(os.environ)
             addresses = await nursery.start(daemon.serve, sockets)
             for sock in activation.unasked(config.server.listen, sockets):
@@ -196,34 +215,11 @@ async def main(config: Config, source: Path | None, demo: bool) -> int:
                 "listening",
                 version=penstock.__version__,
                 addresses=", ".join(addresses),
-                configuration=str(source) if source else "none, backends found by themselves",
+                configuration=str(source),
                 backends=", ".join(config.backends),
                 pid=os.getpid(),
             )
             notifier.tell({"READY": 1, **daemon.told()})
-            await obey_signals(daemon, signals)
+            await obey(daemon, signals, terminal=terminal)
         nursery.cancel_scope.cancel(reason="the daemon has stopped")
     return 0
-
-
-async def obey_signals(daemon: Daemon, signals: AsyncIterator[int]) -> None:
-    """Return when the daemon has stopped: after one signal in its time, after a second one at once."""
-    log = logger()
-    number = await anext(signals)
-    log.info("stopping", signal=signal.Signals(number).name, streams=len(daemon.state.live))
-    async with trio.open_nursery() as nursery:
-
-        async def second() -> None:
-            async for _ in signals:
-                daemon.stop_now()
-
-        nursery.start_soon(second)
-        await daemon.stop()
-        nursery.cancel_scope.cancel(reason="stopped")
-    log.info("stopped")
-
-
-def with_demo(config: Config, url: str) -> Config:
-    """The same configuration with a simulated backend behind every name that has no route."""
-    backends = config.backends | {"demo": Backend(kind="simulate", url=url, slots=16)}
-    return msgspec.structs.replace(config, backends=backends, routes={"*": Route(targets=("demo",))} | config.routes)

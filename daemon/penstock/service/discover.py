@@ -32,11 +32,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 CANDIDATES = (
     Candidate(name="ollama", kind="ollama", url="http://127.0.0.1:11434", path="/api/version", word=b'"version"'),
     Candidate(name="llamacpp", kind="llamacpp", url="http://127.0.0.1:8080", path="/props", word=b"build_info"),
-    Candidate(name="lmstudio", kind="openai", url="http://127.0.0.1:1234", path="/v1/models", word=b'"data"'),
+    Candidate(name="lmstudio", kind="lmstudio", url="http://127.0.0.1:1234", path="/api/v0/models", word=b'"data"'),
     Candidate(
         name="koboldcpp", kind="koboldcpp", url="http://127.0.0.1:5001", path="/api/extra/version", word=b"KoboldCpp"
     ),
-    Candidate(name="vllm", kind="openai", url="http://127.0.0.1:8000", path="/v1/models", word=b'"data"'),
+    Candidate(name="vllm", kind="vllm", url="http://127.0.0.1:8000", path="/v1/models", word=b'"vllm"'),
 )
 
 

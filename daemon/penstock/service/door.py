@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import trio
 
 from penstock.config.addresses import TcpAddress, UnixAddress, parse_listen
@@ -55,17 +54,17 @@ class Door:
         self._transport = Transport(self.url, headers=headers, idle=0)
 
     async def health(self) -> dict[str, Any]:
-        """What ``/health`` says; to a stranger only the status.  Raises as :meth:`get` does."""
-        _, told = await self.get("/health")
+        """What ``/health`` says; to a stranger only the status.  Raises as :meth:`ask` does."""
+        _, told = await self.ask("GET", "/health")
         # Others have a /health too, and none of them says so much to everybody.
         if isinstance(told, dict) and "status" in told and ("version" in told or self._has_keys):
             return told
         raise BackendGarbled(f"what answers on {self.url} is no penstock", "schema")
 
-    async def get(self, path: str) -> tuple[int, Any]:
+    async def ask(self, method: str, path: str, patience: float = PATIENCE) -> tuple[int, Any]:
         """Status and JSON of an answer.  Raises ConnectFailed, ConnectTimeout, BackendGarbled, BackendTruncated."""
-        with trio.move_on_after(PATIENCE):
-            exchange = await self.open("GET", path)
+        with trio.move_on_after(patience):
+            exchange = await self.open(method, path)
             try:
                 response = await exchange.head()
                 body = bytearray()
@@ -77,15 +76,15 @@ class Door:
                 return response.status_code, json.loads(body)
             except ValueError:
                 raise BackendGarbled(f"what answers on {self.url} is no penstock", "parse") from None
-        raise ConnectTimeout(f"{self.url} did not answer {path} within {PATIENCE:g} s")
+        raise ConnectTimeout(f"{self.url} did not answer {path} within {patience:g} s")
 
-    def request(self, method: str, path: str, body: bytes = b"") -> httpx.Request:
+    def outgoing(self, method: str, path: str, body: bytes = b"") -> bytes:
         """A request with the name and the key that are wanted there."""
-        return self._transport.request(method, path, body)
+        return self._transport.outgoing(method, path, body)
 
     async def open(self, method: str, path: str, body: bytes = b"") -> Exchange:
         """A request that was sent; the caller closes it.  Raises ConnectFailed."""
-        exchange = await self._transport.connect(self.request(method, path, body))
+        exchange = await self._transport.connect(self.outgoing(method, path, body))
         sent = False
         try:
             await exchange.send()

@@ -1,4 +1,4 @@
-"""What the doctor looks at: files, secrets, addresses, backends, and one token through all of it."""
+"""What the doctor looks at: files, secrets, addresses, the service, backends, and one token through all of it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from penstock.service.door import KEY_VARIABLE, Door, doors
 from penstock.service.lane import can_chat, lane_config, names_of, one_token
 from penstock.service.ports import holders
 from penstock.service.probe import probe
+from penstock.service.units import units
 
 State = Literal["ok", "warning", "fault"]
 #: Seconds for everything that is asked of one backend but the token.
@@ -70,6 +71,7 @@ class Examination:
             else:
                 self._note("backends", "fault", "there are none", "start a server, or name one in [backends]")
         door = await self._running()
+        await self._units()
         self._addresses()
         self._secrets(running=door is not None)
         backends = build_backends(self.config, SOUTHBOUND, self._keys)
@@ -102,6 +104,22 @@ class Examination:
                 todo = f"for more than this put a key with admin = true into {KEY_VARIABLE}"
                 self._note("daemon", "warning", f"it runs on {door.url}: {told['status']}", todo)
         return running
+
+    async def _units(self) -> None:
+        """The service of systemd, where one is installed."""
+        with trio.move_on_after(PATIENCE):
+            for unit in await units():
+                option = " --user" if unit.user else ""
+                if unit.state == "active":
+                    self._note("service", "ok", f"{unit.name} is active: {unit.told}")
+                elif unit.state == "inactive" and unit.waits:
+                    self._note("service", "ok", f"{unit.name} starts with the first connection")
+                elif unit.state == "inactive":
+                    todo = f'run "systemctl{option} start penstock"'
+                    self._note("service", "warning", f"{unit.name} is installed and does not run", todo)
+                else:
+                    text = f"{unit.name} is {unit.state} ({unit.result}, exit status {unit.status})"
+                    self._note("service", "fault", text, f'look into "journalctl{option} -e -u penstock"')
 
     def _addresses(self) -> None:
         for text in self.config.server.listen:

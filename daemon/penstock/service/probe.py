@@ -1,7 +1,7 @@
 """What kind of server answers at a backend's URL.
 
-Asked for what only one of them tells, the great pretender first: KoboldCpp plays Ollama, llama.cpp and OpenAI.  What is
-none of these is taken for a server that speaks OpenAI.
+Asked for what only one of them tells, the great pretender first: KoboldCpp plays Ollama, llama.cpp and OpenAI.  Last
+come the two languages that are known by their lists of models alone.
 """
 
 from __future__ import annotations
@@ -40,13 +40,11 @@ KINDS = (
     Kind("KoboldCpp", "koboldcpp", (("/api/extra/version", _has(b"KoboldCpp")),), ("/api/extra/version", "version")),
     Kind("Ollama", "ollama", (("/", _has(b"Ollama is running")),), ("/api/version", "version")),
     Kind("llama.cpp", "llamacpp", (("/props", _has(b"build_info")),), ("/props", "build_info")),
-    Kind(
-        "vLLM",
-        "openai",
-        (("/version", _has(b"version")), ("/v1/models", lambda body: b'"vllm"' in body)),
-        ("/version", "version"),
-    ),
-    Kind("LM Studio", "openai", (("/api/v0/models", _has(b'"data"')),)),
+    Kind("vLLM", "vllm", (("/version", _has(b"version")), ("/v1/models", _has(b'"vllm"'))), ("/version", "version")),
+    Kind("LM Studio", "lmstudio", (("/api/v0/models", _has(b'"data"')),)),
+    Kind("LM Studio", "lmstudio", (("/api/v1/models", _has(b'"models"')),)),
+    Kind("a server that speaks anthropic", "anthropic", (("/v1/models", _has(b'"has_more"')),)),
+    Kind("a server that speaks openai", "openai", (("/v1/models", _has(b'"data"')),)),
 )
 
 
@@ -59,7 +57,9 @@ class Found(msgspec.Struct, frozen=True):
 async def probe(backend: Backend) -> Found | None:
     """What answers below the backend's root; None: nothing that is known.  Raises ConnectFailed, ConnectTimeout."""
     base = str(backend.transport.base)
-    root = Transport(base.removesuffix("/v1"), idle=0)
+    # the key goes where it goes with every request
+    headers = backend.made.headers if backend.made is not None else ()
+    root = Transport(base.removesuffix("/v1"), headers=headers, idle=0)
     asked = Backend(backend.name, backend.south, root, backend.gate, backend.limits)
     for kind in KINDS:
         answers = [test(await _ask(asked, path)) for path, test in kind.asked]

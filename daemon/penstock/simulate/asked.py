@@ -9,8 +9,10 @@ import msgspec
 
 from penstock.simulate.anthropic import Anthropic
 from penstock.simulate.koboldcpp import KoboldCpp
+from penstock.simulate.llamacpp import LlamaCpp
 from penstock.simulate.ollama import Ollama
 from penstock.simulate.openai import OpenAI
+from penstock.simulate.responses import Responses
 from penstock.simulate.script import PREFIX
 from penstock.simulate.voice import Asked, Voice
 
@@ -29,6 +31,9 @@ ROUTES = {
     "/api/chat": Route(Ollama, "chat", True),
     "/api/generate": Route(Ollama, "text", True),
     "/messages": Route(Anthropic, "chat", False),
+    "/responses": Route(Responses, "chat", False),
+    "/infill": Route(LlamaCpp, "text", False),
+    "/fim/completions": Route(OpenAI, "chat", False),
     "/api/extra/generate/stream": Route(KoboldCpp, "text", True),
     "/api/v1/generate": Route(KoboldCpp, "text", False),
 }
@@ -42,7 +47,8 @@ def read(route: Route, body: bytes, *, serial: int, created: float) -> tuple[Ask
         raise ValueError(f"the body is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ValueError("the body is not a JSON object")
-    prompt = fields.get("messages" if route.kind == "chat" else "prompt")
+    asked_by = ("messages", "input", "prompt") if route.kind == "chat" else ("prompt",)
+    prompt = next((fields[name] for name in asked_by if name in fields), None)
     options = fields.get("stream_options")
     asked = Asked(
         kind=route.kind,

@@ -23,6 +23,7 @@ KINDS: dict[str, Kind] = {
     "hangup": Kind("closes without a byte of an answer"),
     "loading": Kind("answers 503 `Loading model` for the first `times` requests, then answers well"),
     "redirect": Kind("answers 302 to `/elsewhere`"),
+    "no-stream": Kind("refuses a request for a stream with 400, and answers others well"),
     # the head
     "bad-status": Kind("sends a status line that is not HTTP"),
     "huge-head": Kind("sends a header of `size` bytes"),

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import trio
 
-from penstock.simulate import embeddings
+from penstock.simulate import embeddings, rerank
 from penstock.simulate.asked import characters
 from penstock.simulate.connection import Request
 from penstock.simulate.records import Records, RequestRecord
@@ -50,8 +50,8 @@ class Page(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def told(path: str, request: Request, models: Iterable[str]) -> Page:
-    """What the backend tells of itself: ``path`` is without ``/v1``."""
+def told(path: str, request: Request, models: Iterable[str], last: tuple[int, int] = (0, 0)) -> Page:
+    """What the backend tells of itself: ``path`` is without ``/v1``, ``last`` the counts of KoboldCpp's last answer."""
     names = list(models)
     reads = request.method in ("GET", "HEAD")
     match path.split("/")[1:]:
@@ -63,6 +63,8 @@ def told(path: str, request: Request, models: Iterable[str]) -> Page:
             return _json({"object": "list", "data": [_openai_model(name) for name in names]})
         case ["models", *name] if reads:
             return _json(_openai_model(unquote("/".join(name))))
+        case ["api", "v0", "models"] if reads:
+            return _json({"object": "list", "data": [_lmstudio_model(name) for name in names]})
         case ["api", "version"] if reads:
             return _json({"version": "0.33.0"})
         case ["api", "tags"] if reads:
@@ -72,10 +74,15 @@ def told(path: str, request: Request, models: Iterable[str]) -> Page:
             return _json({"models": [_ollama_model(name) | loaded for name in names]})
         case ["api", "extra", "version"] if reads:
             return _json({"result": "KoboldCpp", "version": "1.115"})
+        case ["api", "extra", "perf"] if reads:
+            counts = {"last_input_count": last[0], "last_token_count": last[1]}
+            return _json({**counts, "total_gens": 1, "queue": 0, "idle": 1})
         case ["api", "extra", "abort"] if request.method == "POST":
             return _json({"success": "true", "done": "true"})
         case ["messages", "count_tokens"] if request.method == "POST":
             return _computed(lambda: _count(request.body))
+        case ["rerank" | "reranking"] if request.method == "POST":
+            return _computed(lambda: rerank.answer(request.body))
         case ["embeddings"] if request.method == "POST":
             return _computed(lambda: embeddings.answer(request.body, ollama=False))
         case ["api", "embed"] if request.method == "POST":
@@ -126,6 +133,11 @@ def _json(value: Any, status: int = 200) -> Page:
 
 def _openai_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1767225600, "owned_by": "penstock"}
+
+
+def _lmstudio_model(name: str) -> dict[str, Any]:
+    more = {"type": "llm", "publisher": "penstock", "arch": "simulated", "compatibility_type": "gguf"}
+    return {"id": name, "object": "model", **more, "quantization": "F16", "max_context_length": 4096}
 
 
 def _ollama_model(name: str) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def answer(script: Script, voice: Voice, *, loading: bool, http10: bool) -> Iter
     if loading or script.status:
         status, why = (503, "Loading model") if loading else (script.status or 500, failed(0))
         return iter([Step(script.first, refusal(script, voice, status, why), end=End.REUSE)])
+    if script.has("no-stream") and voice.asked.stream:
+        return iter([Step(script.first, refusal(script, voice, 400, "this server does not stream"), end=End.REUSE)])
     wire = Wire(http10=http10 or script.http10, gzip=script.has("gzip"))
     if voice.asked.stream and not voice.asked.load:
         return _Stream(script, voice, wire).paced()

@@ -20,6 +20,7 @@ import trio
 
 from penstock.simulate import asked, pages, plan
 from penstock.simulate.connection import Connection, Refused, Request
+from penstock.simulate.koboldcpp import KoboldCpp
 from penstock.simulate.metronome import Metronome
 from penstock.simulate.perform import Performance
 from penstock.simulate.plan import End, Step
@@ -67,6 +68,8 @@ class Simulation:
         self._models = {name: parse(script) for name, script in settings.models.items()}
         self._slots = trio.Semaphore(settings.slots) if settings.slots else None
         self._serial = 0
+        #: tokens of the prompt and of the answer to KoboldCpp's last request
+        self._last = (0, 0)
         #: how often each `loading` script has been asked for
         self._loads: OrderedDict[Script, int] = OrderedDict()
 
@@ -88,7 +91,7 @@ class Simulation:
                     end = await self._generate(connection, request, route)
                 else:
                     self.records.counters.probes += 1
-                    page = pages.told(_bare(path), request, self._models)
+                    page = pages.told(_bare(path), request, self._models, self._last)
                     end = await self._page(connection, request, page)
                 if end is End.RESET:
                     connection.reset()
@@ -113,6 +116,8 @@ class Simulation:
         try:
             wanted, script, user = self._read(request, route)
             voice = route.voice(script, wanted)
+            if isinstance(voice, KoboldCpp):
+                self._last = (voice.prompt_tokens, script.tokens)
             steps = plan.answer(script, voice, loading=self._loading(script), http10=request.http10)
         except ValueError as error:
             script, wanted, user = Script(), Asked(kind=route.kind, model="", stream=False), ""

@@ -1,0 +1,219 @@
+"""What a fuzzer feeds to the parsers, and what must hold whatever it is.
+
+Each target takes bytes and raises only when penstock broke a promise: no other exception than the errors of the tree,
+the same result however the bytes are cut, nothing kept beyond its limit, and well-formed bytes for the client.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from asking import LANGUAGES
+from penstock.chat.events import Event, Failed
+from penstock.chat.lifecycle import Life, Step
+from penstock.config.load import loads
+from penstock.config.model import Config
+from penstock.dialects import base, jsontext, ndjson, sse
+from penstock.dialects.base import Identity, Northbound, Timing
+from penstock.dialects.registry import NORTHBOUND, SOUTHBOUND
+from penstock.errors import BackendGarbled, BackendTruncated, BadRequest, ConfigError, RequestError
+from wellformed import units
+
+#: Small, so that a fuzzer finds the way beyond it.
+LINE, ANSWER = 400, 2000
+LIMITS = base.Limits(line=LINE, answer=ANSWER)
+IDENTITY = Identity(stream="7f3k9q2m", created=1789000000.0)
+
+Target = Callable[[bytes], None]
+
+
+def pieces(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The first byte says how long the pieces are that the rest comes in."""
+    step, body = (data[0] % 17) + 1 if data else 1, data[1:]
+    return body, [body[at : at + step] for at in range(0, len(body), step)]
+
+
+def event_stream(data: bytes) -> None:
+    """The decoder of server-sent events."""
+    body, cut = pieces(data)
+    assert _decoded([body]) == _decoded(cut)
+
+
+def _decoded(parts: Sequence[bytes]) -> list[Any]:
+    decoder = sse.Decoder(LINE)
+    found: list[Any] = []
+    try:
+        for part in parts:
+            found += decoder.receive(part)
+            decoder.check()
+        found += decoder.end()
+    except BackendGarbled as error:
+        found.append(error.message)
+    for frame in found:
+        if isinstance(frame, sse.Frame):
+            assert len(frame.data) <= LINE
+            assert b"\r" not in frame.data
+            assert frame.raw is None or frame.raw == b"data: %b\n\n" % frame.data
+    return found
+
+
+def json_lines(data: bytes) -> None:
+    """The cutter of lines."""
+    body, cut = pieces(data)
+    assert _lines([body]) == _lines(cut)
+
+
+def _lines(parts: Sequence[bytes]) -> list[Any]:
+    cutter = ndjson.Lines(LINE)
+    found: list[Any] = []
+    try:
+        for part in parts:
+            found += cutter.receive(part)
+            cutter.check()
+        found += cutter.end()
+    except BackendGarbled as error:
+        found.append(error.message)
+    assert all(len(line) <= LINE + 1 and line.count(b"\n") == 1 for line in found if isinstance(line, bytes))
+    return found
+
+
+def answer_of(kind: str) -> Target:
+    """Everything that a backend of this kind sends, told to a client of each language."""
+    south = SOUTHBOUND[kind]
+
+    def target(data: bytes) -> None:
+        form, data = data[:1] or b"\0", data[1:]
+        _, cut = pieces(data)
+        media = ("text/event-stream", "application/x-ndjson", "application/json", "")[form[0] % 4]
+        north = sorted(NORTHBOUND)[(form[0] >> 2) % len(NORTHBOUND)]
+        stream = form[0] < 128
+        operation = ("stream" if stream else "generate") if north == "koboldcpp" else "chat"
+        request = NORTHBOUND[north].parse(operation, LANGUAGES[north].asked({"stream": stream}))
+        reader = south.reader(request, media, LIMITS)
+        writer = NORTHBOUND[north].writer(request, IDENTITY, passthrough=north == south.name)
+        life = Life()
+        for step in (Step.SLOT, Step.CONNECTED, Step.HEAD):
+            life.step(step)
+        told: list[bytes] = []
+
+        def took(events: Sequence[Event]) -> None:
+            assert not reader.done or not reader.receive(b"more"), "it goes on after its end"
+            assert not any(isinstance(event, Failed) for event in events[:-1]), "it goes on after a failure"
+            told.append(writer.write(life.follow(events)))
+
+        try:
+            for piece in cut:
+                took(reader.receive(piece))
+                if reader.done or life.failure:
+                    break
+            else:
+                took(reader.end())
+            if life.failure:
+                raise BackendGarbled(life.failure.message, "parse")
+            if not (reader.complete and life.finish):
+                raise BackendTruncated("the answer ended early")
+            told.append(writer.end(Timing()))
+        except (BackendGarbled, BackendTruncated) as error:
+            told.append(writer.fail(error))
+        body = b"".join(told)
+        units(writer.content_type, body)
+        assert len(body) < 40 * len(data) + 6000, "far more comes out than went in"
+
+    return target
+
+
+def refusal_of(kind: str) -> Target:
+    """An answer with an error status, a list of models."""
+    south = SOUTHBOUND[kind]
+
+    def target(data: bytes) -> None:
+        status = 300 + data[0] if data else 500
+        error = south.refusal(status, data[1:])
+        for north in NORTHBOUND.values():
+            units("application/json", north.error(error))
+        try:
+            models = south.models(data[1:])
+        except BackendGarbled:
+            return
+        assert all(isinstance(model.name, str) for model in models)
+
+    return target
+
+
+def request_of(north: str) -> Target:
+    """A client's body, for a backend of every kind."""
+    dialect = NORTHBOUND[north]
+    operations = {
+        "koboldcpp": ("generate", "stream"),
+        "openai": ("chat", "completion"),
+        "ollama": ("chat", "completion"),
+    }
+
+    def target(data: bytes) -> None:
+        for operation in operations.get(north, ("chat",)):
+            try:
+                request = dialect.parse(operation, data)
+            except RequestError as error:
+                _refused(dialect, error)
+                continue
+            for south in SOUTHBOUND.values():
+                try:
+                    call = south.encode(request, "m")
+                except BadRequest as error:
+                    _refused(dialect, error)
+                    continue
+                assert call.path.isascii() and call.path.isprintable()
+                assert _plain(jsontext.decode(call.body))
+
+    return target
+
+
+def _refused(dialect: Northbound, error: RequestError) -> None:
+    assert error.status < 500
+    assert len(error.message) < 2000
+    units("application/json", dialect.error(error))
+
+
+def _plain(value: object) -> bool:
+    """Whether a backend is told nothing that no JSON says."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case list():
+            return all(map(_plain, value))
+        case dict():
+            return all(map(_plain, value.values()))
+        case _:
+            return True
+
+
+def configuration(data: bytes) -> None:
+    """A configuration file: read, or refused with places."""
+    text = data.decode("utf-8", "replace")
+    faults: list[str] = []
+    try:
+        config = loads(text, "f.toml")
+    except ConfigError as error:
+        faults = error.faults
+        assert faults
+    else:
+        assert isinstance(config, Config)
+    for fault in faults:
+        name, line, column, _ = fault.split(":", 3)
+        assert (name, int(line) > 0, int(column) > 0) == ("f.toml", True, True)
+        assert "\n" not in fault and "\r" not in fault
+
+
+#: One backend's language under several names is one parser.
+_KINDS = {type(south).__name__: kind for kind, south in reversed(list(SOUTHBOUND.items()))}
+
+TARGETS: dict[str, Target] = {
+    "sse": event_stream,
+    "ndjson": json_lines,
+    **{f"answer-{kind}": answer_of(kind) for kind in sorted(_KINDS.values())},
+    **{f"refusal-{kind}": refusal_of(kind) for kind in sorted(_KINDS.values())},
+    **{f"request-{north}": request_of(north) for north in sorted(NORTHBOUND)},
+    "toml": configuration,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import queue
 import re
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +32,16 @@ PENSTOCK = (sys.executable, "-m", "penstock")
 class Server:
     """A process whose every line of output is kept until somebody waits for it."""
 
-    def __init__(self, *command: str, folder: Path | None = None) -> None:
+    def __init__(self, *command: str, folder: Path | None = None, environ: dict[str, str] | None = None) -> None:
+        """``environ`` is added to the environment of the tests."""
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env=os.environ | (environ or {}),
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -117,20 +126,33 @@ class Penstock(Server):
 
 
 class Scripted(Server):
-    """A process that answers each line of JSON with one of the same ``number``."""
+    """A process that answers each line of JSON with one of the same ``number``, in any order; asked by any thread."""
 
-    _numbers = itertools.count(1)
+    def __init__(self, *command: str, folder: Path | None = None) -> None:
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, Future[dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+        super().__init__(*command, folder=folder)
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        unasked = []
+        for line in self.process.stdout:
+            found = json.loads(line) if line.startswith("{") else {}
+            if (asked := self._asked.pop(found.pop("number", 0), None)) is not None:
+                asked.set_result(found)
+            else:
+                unasked.append(line)
+        for asked in self._asked.values():
+            asked.set_exception(AssertionError(f"it ended; it said: {unasked}"))
+
+    def ask(self, question: dict[str, Any], patience: float = DEADLINE) -> dict[str, Any]:
         assert self.process.stdin is not None
-        number = next(self._numbers)
-
-        def answer(line: str) -> dict[str, Any] | None:
-            found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
-            return found if found.pop("number", None) == number else None
-
-        print(json.dumps(question | {"number": number}), file=self.process.stdin, flush=True)
-        return self.said(answer)
+        number, answer = next(self._numbers), Future[dict[str, Any]]()
+        with self._lock:
+            self._asked[number] = answer
+            print(json.dumps(question | {"number": number}), file=self.process.stdin, flush=True)
+        return answer.result(patience)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,17 @@ def test_its_completion_whole(client: httpx.Client, proxy: Penstock) -> None:
     assert proxy.logged("stream ended", dialect="opaque", reason="completed")
 
 
+def test_a_gap_is_filled_in_its_own_words(client: httpx.Client, llama_server: Server) -> None:
+    asked = {"input_prefix": "def f():\n", "input_suffix": "\nf()", "input_extra": [], "n_predict": 6, "seed": 1}
+    own = httpx.post(f"{llama_server.url}/infill", json=asked, trust_env=False).raise_for_status().json()
+    answer = client.post("/infill", json=asked).raise_for_status().json()
+    assert (answer["content"], answer["tokens_predicted"]) == (own["content"], 6) == (" t0 t1 t2 t3 t4 t5", 6)
+    with client.stream("POST", "/infill", json=asked | {"stream": True}) as streamed:
+        frames = [json.loads(line[6:]) for line in streamed.iter_lines() if line.startswith("data: ")]
+    assert "".join(frame["content"] for frame in frames) == own["content"]
+    assert frames[-1]["stop"] is True
+
+
 def test_its_errors_are_its_own(client: httpx.Client, llama_server: Server) -> None:
     own = httpx.post(f"{llama_server.url}/infill", json={"input_prefix": 5}, trust_env=False)
     answer = client.post("/infill", json={"input_prefix": 5})

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -18,20 +18,12 @@ import pytest
 from daemons import DEADLINE, TEARDOWN, Penstock, Simulated
 
 
-def tool(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
-
-
-TOOLS = [tool("get_weather"), tool("get_time")]
-
-
 @dataclass
 class Seen:
     """What of a chat reached the application."""
 
     text: str = ""
     thinking: str = ""
-    calls: list[tuple[str, Any]] = field(default_factory=list)
     done: str | None = None
     usage: tuple[int | None, int | None] | None = None
     error: ollama.ResponseError | None = None
@@ -51,8 +43,6 @@ def clients(backend: Simulated, proxies: dict[str, Penstock]) -> Iterator[dict[s
 def ask(client: ollama.Client, script: str, stream: bool) -> Any:
     messages = [{"role": "user", "content": "Count."}]
     wanted: dict[str, Any] = {"model": f"sim:{script}", "messages": messages, "stream": stream}
-    if "tools=" in script:
-        wanted["tools"] = TOOLS
     return client.chat(**wanted)
 
 
@@ -65,7 +55,6 @@ def talk(client: ollama.Client, script: str, stream: bool) -> Seen:
             message = part.message
             seen.text += message.content or ""
             seen.thinking += message.thinking or ""
-            seen.calls += [(call.function.name, call.function.arguments) for call in message.tool_calls or []]
             if part.done:
                 seen.done, seen.usage = part.done_reason, (part.prompt_eval_count, part.eval_count)
     except ollama.ResponseError as error:
@@ -96,21 +85,6 @@ def test_text_that_the_sdk_trips_over(stream: bool, way: str, clients: dict[str,
     with pytest.raises(json.JSONDecodeError):
         talk(clients["direct"], script, True)
     assert talk(clients[way], script, stream) == talk(clients["direct"], script, False)
-
-
-@pytest.mark.parametrize(
-    "script", ["tokens=0,tools=1", "tokens=2,tools=2", "tokens=2,thinking=2,tools=3,tools-in=final"]
-)
-def test_tool_calls_are_the_same(script: str, stream: bool, way: str, clients: dict[str, ollama.Client]) -> None:
-    through, direct = talk(clients[way], script, stream), talk(clients["direct"], script, stream)
-    # counted in the frames of each dialect
-    through.usage = direct.usage = None
-    assert through == direct
-    assert (through.done, through.error) == ("stop", None)
-    names = ["get_weather", "get_time", "get_weather"]
-    assert [(name, arguments["call"]) for name, arguments in through.calls] == [
-        (names[number], number) for number in range(len(through.calls))
-    ]
 
 
 @pytest.mark.parametrize(
@@ -151,20 +125,6 @@ def test_a_refusal_is_the_same_exception(
     assert "simulated failure after 0 tokens" in through.error
 
 
-def test_closing_the_generator_closes_the_backend(
-    way: str, clients: dict[str, ollama.Client], backend: Simulated, proxies: dict[str, Penstock]
-) -> None:
-    name = f"ollama-sdk-{way}-streaming"
-    script = f"tokens=1000,rate=100,id={name}"
-    with closing(ask(clients[way], script, True)) as parts:
-        while next(parts).message.content != " t5":
-            pass
-        left = time.monotonic()
-    assert backend.closed_at(name) - left <= TEARDOWN
-    outcome = proxies[way].outcome(f"sim:{script}")
-    assert (outcome["reason"], outcome["phase"]) == ("client_gone", "streaming")
-
-
 def test_giving_up_before_the_first_token_closes_the_backend(
     stream: bool, way: str, backend: Simulated, proxies: dict[str, Penstock]
 ) -> None:
@@ -178,25 +138,6 @@ def test_giving_up_before_the_first_token_closes_the_backend(
         left = time.monotonic()
     assert began <= backend.closed_at(name) <= left + TEARDOWN
     assert proxies[way].outcome(f"sim:{script}")["reason"] == "client_gone"
-
-
-def test_heartbeats_say_nothing(
-    stream: bool, way: str, clients: dict[str, ollama.Client], proxies: dict[str, Penstock]
-) -> None:
-    script = f"tokens=3,first=1200ms,id=ollama-sdk-heartbeat-{stream}"
-    assert talk(clients[way], script, stream).text == " t0 t1 t2"
-    assert proxies[way].outcome(f"sim:{script}")["heartbeats"] >= 2
-
-
-def test_generate(stream: bool, way: str, clients: dict[str, ollama.Client]) -> None:
-    def text(client: ollama.Client) -> tuple[str, str | None, int | None]:
-        wanted: dict[str, Any] = {"model": "sim:tokens=5", "prompt": "Count.", "stream": stream}
-        answer: Any = client.generate(**wanted)
-        parts = list(answer) if stream else [answer]
-        assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
-        return "".join(part.response for part in parts), parts[-1].done_reason, parts[-1].eval_count
-
-    assert text(clients[way]) == text(clients["direct"]) == (" t0 t1 t2 t3 t4", "stop", 5)
 
 
 def test_loading_a_model(way: str, clients: dict[str, ollama.Client]) -> None:

@@ -5,20 +5,16 @@ The simulated backend is asked directly, through penstock in its own dialect, an
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import openai
 import pytest
 from daemons import DEADLINE, TEARDOWN, Penstock, Simulated
 from openai.types.chat import ChatCompletion
-
-WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
-CLOCK = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object"}}}
 
 
 @dataclass
@@ -27,7 +23,6 @@ class Seen:
 
     text: str = ""
     thinking: str = ""
-    calls: list[dict[str, str]] = field(default_factory=list)
     finish: str | None = None
     usage: int | None = None  #: completion tokens
     error: openai.APIError | None = None
@@ -50,8 +45,6 @@ def ask(client: openai.OpenAI, script: str, stream: bool) -> Any:
     wanted: dict[str, Any] = {"model": f"sim:{script}", "messages": [{"role": "user", "content": "Count."}]}
     if stream:
         wanted |= {"stream": True, "stream_options": {"include_usage": True}}
-    if "tools=" in script:
-        wanted["tools"] = [WEATHER, CLOCK]
     return client.chat.completions.create(**wanted)
 
 
@@ -66,9 +59,6 @@ def talk(client: openai.OpenAI, script: str, stream: bool) -> Seen:
             read(answer, seen)
     except openai.APIError as error:
         seen.error = error
-    for call in seen.calls:
-        # made anew for every request
-        assert call.pop("id")
     return seen
 
 
@@ -81,11 +71,6 @@ def gather(chunks: openai.Stream[openai.types.chat.ChatCompletionChunk], seen: S
             seen.text += delta.content or ""
             seen.thinking += getattr(delta, "reasoning_content", None) or ""
             seen.finish = choice.finish_reason or seen.finish
-            for part in delta.tool_calls or []:
-                assert part.function is not None
-                if part.index == len(seen.calls):
-                    seen.calls.append({"id": part.id or "", "name": part.function.name or "", "arguments": ""})
-                seen.calls[part.index]["arguments"] += part.function.arguments or ""
 
 
 def read(answer: ChatCompletion, seen: Seen) -> None:
@@ -94,9 +79,6 @@ def read(answer: ChatCompletion, seen: Seen) -> None:
     seen.thinking = getattr(choice.message, "reasoning_content", None) or ""
     seen.finish = choice.finish_reason
     seen.usage = answer.usage.completion_tokens if answer.usage else None
-    for call in choice.message.tool_calls or []:
-        assert call.type == "function"
-        seen.calls.append({"id": call.id, "name": call.function.name, "arguments": call.function.arguments})
 
 
 @pytest.mark.parametrize(
@@ -116,18 +98,6 @@ def test_an_answer_is_the_same(script: str, stream: bool, way: str, clients: dic
     through, direct = talk(clients[way], script, stream), talk(clients["direct"], script, stream)
     assert through == direct
     assert through.error is None
-
-
-@pytest.mark.parametrize("script", ["tokens=0,tools=1", "tokens=2,tools=2", "tokens=2,thinking=2,tools=3"])
-def test_tool_calls_are_the_same(script: str, stream: bool, way: str, clients: dict[str, openai.OpenAI]) -> None:
-    through, direct = talk(clients[way], script, stream), talk(clients["direct"], script, stream)
-    # counted in the frames of each dialect
-    through.usage = direct.usage = None
-    assert through == direct
-    assert (through.finish, through.error) == ("tool_calls", None)
-    names = ["get_weather", "get_time", "get_weather"]
-    assert [call["name"] for call in through.calls] == names[: len(through.calls)]
-    assert [json.loads(call["arguments"])["call"] for call in through.calls] == list(range(len(through.calls)))
 
 
 @pytest.mark.parametrize(
@@ -178,20 +148,6 @@ def test_a_key_that_is_wrong_is_not_the_client_s(stream: bool, way: str, clients
     assert "the backend refused penstock's key (HTTP 401): simulated failure" in error.message
 
 
-def test_closing_a_stream_closes_the_backend(
-    way: str, clients: dict[str, openai.OpenAI], backend: Simulated, proxies: dict[str, Penstock]
-) -> None:
-    name = f"openai-sdk-{way}-streaming"
-    model = f"sim:tokens=1000,rate=100,id={name}"
-    with ask(clients[way], model.removeprefix("sim:"), True) as chunks:
-        while next(chunks).choices[0].delta.content != " t5":
-            pass
-        left = time.monotonic()
-    assert backend.closed_at(name) - left <= TEARDOWN
-    outcome = proxies[way].outcome(model)
-    assert (outcome["reason"], outcome["phase"]) == ("client_gone", "streaming")
-
-
 def test_closing_before_the_first_token_closes_the_backend(
     way: str, clients: dict[str, openai.OpenAI], backend: Simulated, proxies: dict[str, Penstock]
 ) -> None:
@@ -216,29 +172,6 @@ def test_giving_up_on_a_whole_answer_closes_the_backend(
     left = time.monotonic()
     assert began <= backend.closed_at(name) <= left + TEARDOWN
     assert proxies[way].outcome(model)["reason"] == "client_gone"
-
-
-def test_heartbeats_are_unseen(
-    stream: bool, way: str, clients: dict[str, openai.OpenAI], proxies: dict[str, Penstock]
-) -> None:
-    script = f"tokens=3,first=1200ms,id=openai-sdk-heartbeat-{stream}"
-    answer = ask(clients[way], script, stream)
-    if stream:
-        *chunks, usage = answer
-        assert usage.choices == []
-        assert [chunk.choices[0].delta.content or "" for chunk in chunks] == ["", " t0", " t1", " t2", ""]
-    else:
-        assert answer.choices[0].message.content == " t0 t1 t2"
-    assert proxies[way].outcome(f"sim:{script}")["heartbeats"] >= 2
-
-
-def test_the_tokens_of_a_plain_completion(stream: bool, way: str, clients: dict[str, openai.OpenAI]) -> None:
-    def text(client: openai.OpenAI) -> tuple[str, str | None]:
-        answer = client.completions.create(model="sim:tokens=5", prompt="Count.", stream=stream)
-        choices = [chunk.choices[0] for chunk in (answer if isinstance(answer, openai.Stream) else [answer])]
-        return "".join(choice.text for choice in choices), choices[-1].finish_reason
-
-    assert text(clients[way]) == text(clients["direct"]) == (" t0 t1 t2 t3 t4", "stop")
 
 
 def test_models(way: str, clients: dict[str, openai.OpenAI]) -> None:

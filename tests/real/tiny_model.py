@@ -31,7 +31,14 @@ Call one with <tool_call>
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
-CONTROLS = ["<|im_start|>", "<|im_end|>"]
+#: What is no text, and what llama.cpp takes it for: the end of a turn, the parts of a text with a gap.
+CONTROLS = {
+    "<|im_start|>": None,
+    "<|im_end|>": "eot",
+    "<|fim_prefix|>": "fim_pre",
+    "<|fim_suffix|>": "fim_suf",
+    "<|fim_middle|>": "fim_mid",
+}
 #: Every byte, so that any prompt can be tokenized; printable ASCII on its own, so that grammars can write any JSON.
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 CHARACTERS = ["▁", *map(chr, range(33, 127))]
@@ -75,7 +82,9 @@ def make(path: Path, *, words: int = 512, last: int | None = None, context: int 
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(END)
-    writer.add_eot_token_id([token for token, _ in vocabulary].index("<|im_end|>"))
+    for token, use in CONTROLS.items():
+        if use is not None:
+            writer.add_uint32(f"tokenizer.ggml.{use}_token_id", [name for name, _ in vocabulary].index(token))
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
     writer.add_chat_template(TEMPLATE)

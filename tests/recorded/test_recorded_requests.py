@@ -129,4 +129,4 @@ LISTS: dict[str, Callable[[Any], None]] = {
 def test_every_client_is_replayed() -> None:
     paths = {request["asks"].split()[1] for request in RECORDED.values()}
     assert paths == {*LISTS, *(set(CHATS) & paths)}
-    assert len(RECORDED) >= 20
+    assert len(RECORDED) == 30

@@ -1,14 +1,16 @@
-// The JavaScript clients that editors are built on.  Each takes a chat to its end, its error or the point where it is to
-// be left, and tells what reached the application.
+// The JavaScript clients that editors are built on.  Each takes an answer to its end, its error or the point where it is
+// to be left, and tells what reached the application.
 //
-// Reads one JSON object a line, {number, client, url, script, stream, leaveAfter}, and answers each with one line:
-// {number, text, thinking, calls: [[name, arguments]], finish, usage, error, left}; `left` is CLOCK_MONOTONIC in seconds.
+// Reads one JSON object a line, {number, client, url, model, stream, tools, leaveAfter}, and answers each with one line,
+// in the order of their ends: {number, text, thinking, calls: [[name, arguments]], finish, usage, error, left}; `left` is
+// CLOCK_MONOTONIC in seconds.
 
 import { createInterface } from "node:readline";
 
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import Anthropic from "@anthropic-ai/sdk";
 import { constructLlmApi } from "@continuedev/openai-adapters";
-import { generateText, jsonSchema, streamText, tool } from "ai";
+import { embed, generateText, jsonSchema, streamText, tool } from "ai";
 import { Ollama } from "ollama";
 import OpenAI from "openai";
 
@@ -16,10 +18,12 @@ const NAMES = ["get_weather", "get_time"];
 const SCHEMA = { type: "object", properties: {} };
 const MESSAGES = [{ role: "user", content: "Count." }];
 
-function wanted({ script, stream }) {
-  const tools = NAMES.map((name) => ({ type: "function", function: { name, parameters: SCHEMA } }));
-  return { model: `sim:${script}`, messages: MESSAGES, stream, ...(script.includes("tools=") && { tools }) };
+function chat({ model, stream, tools }) {
+  const functions = NAMES.map((name) => ({ type: "function", function: { name, parameters: SCHEMA } }));
+  return { model, messages: MESSAGES, stream, ...(tools && { tools: functions }) };
 }
+
+const counted = ({ stream }) => stream && { stream_options: { include_usage: true } };
 
 const now = () => Number(process.hrtime.bigint()) / 1e9;
 
@@ -48,7 +52,7 @@ class Seen {
   }
 }
 
-async function openaiChunks(chunks, ask, seen, leave) {
+async function chatChunks(chunks, ask, seen, leave) {
   const calls = [];
   for await (const chunk of chunks) {
     if (chunk.usage) seen.usage = chunk.usage.completion_tokens;
@@ -65,7 +69,7 @@ async function openaiChunks(chunks, ask, seen, leave) {
   seen.calls = calls.map(([name, text]) => [name, JSON.parse(text)]);
 }
 
-function openaiWhole({ choices: [{ message, finish_reason }], usage }, seen) {
+function chatWhole({ choices: [{ message, finish_reason }], usage }, seen) {
   seen.text = message.content ?? "";
   seen.thinking = message.reasoning_content ?? "";
   seen.calls = (message.tool_calls ?? []).map((call) => [call.function.name, JSON.parse(call.function.arguments)]);
@@ -73,32 +77,98 @@ function openaiWhole({ choices: [{ message, finish_reason }], usage }, seen) {
   seen.usage = usage.completion_tokens;
 }
 
+function responseEnd({ output, status, incomplete_details, usage }, seen) {
+  const calls = output.filter(({ type }) => type === "function_call");
+  seen.calls = calls.map(({ name, arguments: text }) => [name, JSON.parse(text)]);
+  seen.finish = incomplete_details?.reason ?? status;
+  seen.usage = usage.output_tokens;
+}
+
+function responseWhole(response, seen) {
+  const thoughts = response.output.filter(({ type }) => type === "reasoning").flatMap(({ summary }) => summary);
+  seen.text = response.output_text;
+  seen.thinking = thoughts.map(({ text }) => text).join("");
+  responseEnd(response, seen);
+}
+
+async function responseEvents(events, ask, seen) {
+  for await (const { type, delta, response } of events) {
+    if (type === "response.reasoning_summary_text.delta") seen.thinking += delta;
+    if (type === "response.failed") throw response.error;
+    if (type === "response.completed" || type === "response.incomplete") responseEnd(response, seen);
+    if (type === "response.output_text.delta" && seen.heard(delta, ask)) return events.controller.abort();
+  }
+}
+
+function messageWhole({ content, stop_reason, usage }, seen) {
+  for (const block of content) {
+    if (block.type === "text") seen.text += block.text;
+    if (block.type === "thinking") seen.thinking += block.thinking;
+    if (block.type === "tool_use") seen.calls.push([block.name, block.input]);
+  }
+  [seen.finish, seen.usage] = [stop_reason, usage.output_tokens];
+}
+
+async function messageEvents(events, ask, seen) {
+  const calls = {};
+  for await (const { type, index, content_block, delta, usage } of events) {
+    if (content_block?.type === "tool_use") calls[index] = [content_block.name, ""];
+    if (type === "message_delta") [seen.finish, seen.usage] = [delta.stop_reason, usage.output_tokens];
+    if (delta?.type === "thinking_delta") seen.thinking += delta.thinking;
+    if (delta?.type === "input_json_delta") calls[index][1] += delta.partial_json;
+    if (delta?.type === "text_delta" && seen.heard(delta.text, ask)) return events.controller.abort();
+  }
+  seen.calls = Object.values(calls).map(([name, text]) => [name, JSON.parse(text)]);
+}
+
 async function adapter(provider, apiKey, ask, seen) {
   const api = constructLlmApi({ provider, apiBase: `${ask.url}/v1/`, apiKey, model: "any" });
   const controller = new AbortController();
-  const body = { ...wanted(ask), ...(ask.stream && { stream_options: { include_usage: true } }) };
-  if (!ask.stream) return openaiWhole(await api.chatCompletionNonStream(body, controller.signal), seen);
+  const body = { ...chat(ask), ...counted(ask) };
+  if (!ask.stream) return chatWhole(await api.chatCompletionNonStream(body, controller.signal), seen);
   const chunks = api.chatCompletionStream(body, controller.signal);
-  await openaiChunks(chunks, ask, seen, () => controller.abort());
+  await chatChunks(chunks, ask, seen, () => controller.abort());
 }
 
+const openai = ({ url }) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
+const compatible = ({ url }) => createOpenAICompatible({ name: "penstock", baseURL: `${url}/v1`, includeUsage: true });
+const vector = (embedding) => JSON.stringify(Array.from(embedding));
+
 const CLIENTS = {
-  continue: (ask, seen) => adapter("openai", "none", ask, seen),
-
-  // speaks the OpenAI dialect too, with an empty bearer token
-  "continue's ollama": (ask, seen) => adapter("ollama", "", ask, seen),
-
-  async openai(ask, seen) {
-    const client = new OpenAI({ baseURL: `${ask.url}/v1`, apiKey: "none", maxRetries: 0 });
-    const body = { ...wanted(ask), ...(ask.stream && { stream_options: { include_usage: true } }) };
-    const answer = await client.chat.completions.create(body);
-    if (ask.stream) await openaiChunks(answer, ask, seen, () => answer.controller.abort());
-    else openaiWhole(answer, seen);
+  async "openai js: chat"(ask, seen) {
+    const answer = await openai(ask).chat.completions.create({ ...chat(ask), ...counted(ask) });
+    if (ask.stream) await chatChunks(answer, ask, seen, () => answer.controller.abort());
+    else chatWhole(answer, seen);
   },
 
-  async ollama(ask, seen) {
+  async "openai js: completions"(ask, seen) {
+    const { model, stream } = ask;
+    const answer = await openai(ask).completions.create({ model, stream, prompt: "Count.", ...counted(ask) });
+    for await (const { choices, usage } of stream ? answer : [answer]) {
+      seen.usage = usage?.completion_tokens ?? seen.usage;
+      for (const { text, finish_reason } of choices) {
+        seen.finish = finish_reason ?? seen.finish;
+        if (seen.heard(text, ask)) return answer.controller.abort();
+      }
+    }
+  },
+
+  async "openai js: responses"(ask, seen) {
+    const { model, stream } = ask;
+    const tools = NAMES.map((name) => ({ type: "function", name, parameters: SCHEMA, strict: false }));
+    const answer = await openai(ask).responses.create({ model, stream, input: "Count.", ...(ask.tools && { tools }) });
+    if (stream) await responseEvents(answer, ask, seen);
+    else responseWhole(answer, seen);
+  },
+
+  async "openai js: embeddings"(ask, seen) {
+    const { data, usage } = await openai(ask).embeddings.create({ model: ask.model, input: "Count." });
+    [seen.text, seen.usage] = [vector(data[0].embedding), usage.prompt_tokens];
+  },
+
+  async "ollama js: chat"(ask, seen) {
     const client = new Ollama({ host: ask.url });
-    const answer = await client.chat(wanted(ask));
+    const answer = await client.chat(chat(ask));
     for await (const { message, done, done_reason, eval_count } of ask.stream ? answer : [answer]) {
       seen.thinking += message.thinking ?? "";
       seen.calls.push(...(message.tool_calls ?? []).map((call) => [call.function.name, call.function.arguments]));
@@ -108,16 +178,41 @@ const CLIENTS = {
     }
   },
 
-  async ai(ask, seen) {
-    const provider = createOpenAICompatible({ name: "penstock", baseURL: `${ask.url}/v1`, includeUsage: true });
+  async "ollama js: generate"(ask, seen) {
+    const { model, stream } = ask;
+    const client = new Ollama({ host: ask.url });
+    const answer = await client.generate({ model, stream, prompt: "Count." });
+    for await (const { response, thinking, done, done_reason, eval_count } of stream ? answer : [answer]) {
+      seen.thinking += thinking ?? "";
+      if (done) [seen.finish, seen.usage] = [done_reason, eval_count];
+      if (seen.heard(response, ask)) return client.abort();
+    }
+  },
+
+  async "ollama js: embed"(ask, seen) {
+    const answer = await new Ollama({ host: ask.url }).embed({ model: ask.model, input: "Count." });
+    [seen.text, seen.usage] = [vector(answer.embeddings[0]), answer.prompt_eval_count];
+  },
+
+  async "anthropic js: messages"(ask, seen) {
+    const client = new Anthropic({ baseURL: ask.url, apiKey: "none", maxRetries: 0 });
+    const { model, stream } = ask;
+    const tools = NAMES.map((name) => ({ name, input_schema: SCHEMA }));
+    const body = { model, stream, max_tokens: 4096, messages: MESSAGES, ...(ask.tools && { tools }) };
+    const answer = await client.messages.create(body);
+    if (stream) await messageEvents(answer, ask, seen);
+    else messageWhole(answer, seen);
+  },
+
+  async "AI SDK: chat"(ask, seen) {
     const controller = new AbortController();
     const tools = Object.fromEntries(NAMES.map((name) => [name, tool({ inputSchema: jsonSchema(SCHEMA) })]));
     const call = {
-      model: provider(`sim:${ask.script}`),
+      model: compatible(ask)(ask.model),
       messages: MESSAGES,
       maxRetries: 0,
       abortSignal: controller.signal,
-      ...(ask.script.includes("tools=") && { tools }),
+      ...(ask.tools && { tools }),
     };
     if (!ask.stream) {
       const answer = await generateText(call);
@@ -135,13 +230,23 @@ const CLIENTS = {
       if (part.type === "text-delta" && seen.heard(part.text, ask)) controller.abort();
     }
   },
+
+  async "AI SDK: embed"(ask, seen) {
+    const model = compatible(ask).textEmbeddingModel(ask.model);
+    const { embedding, usage } = await embed({ model, value: "Count.", maxRetries: 0 });
+    [seen.text, seen.usage] = [vector(embedding), usage.tokens];
+  },
+
+  "Continue: chat": (ask, seen) => adapter("openai", "none", ask, seen),
+
+  // speaks the OpenAI dialect too, with an empty bearer token
+  "Continue's Ollama: chat": (ask, seen) => adapter("ollama", "", ask, seen),
 };
 
 // What an application would show: an error's text, or the text of the object that some clients throw.
 const told = (error) => error?.message ?? JSON.stringify(error);
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const ask = JSON.parse(line);
+async function answer(ask) {
   const seen = new Seen(ask.number);
   try {
     await CLIENTS[ask.client](ask, seen);
@@ -151,3 +256,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   console.log(JSON.stringify(seen));
 }
+
+for await (const line of createInterface({ input: process.stdin })) answer(JSON.parse(line));

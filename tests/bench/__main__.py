@@ -22,8 +22,10 @@ from .targets import DIRECT, TARGETS, TRANSLATED, Bench, Target
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {' '.join(SCENARIOS)}; all by default")
-    parser.add_argument("--targets", help=f"of {','.join(TARGETS)}; translated: the last two")
-    parser.add_argument("--quick", action="store_true", help="under a minute, coarse")
+    parser.add_argument(
+        "--targets", help=f"of {','.join(TARGETS)}; translated: {' and '.join(target.name for target in TRANSLATED)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a minute or two, coarse")
     parser.add_argument("--repeats", type=int, help="instead of the number that each scenario has")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a must is missed")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the markers of this file")
@@ -44,12 +46,17 @@ def measure(bench: Bench, scenario: Scenario, targets: Sequence[Target], quick: 
     jobs = scenario.variants(quick)
     taking_part = [target for target in scenario.targets if target in targets]
     results: dict[tuple[str, str], list[Figures]] = {
-        (variant, target.name): [] for variant in jobs for target in taking_part
+        (variant, target.name): []
+        for variant, job in jobs.items()
+        for target in taking_part
+        if job.dialect not in target.refuses
     }
     for turn in range(repeats or scenario.repeats[quick]):
         shift = turn % len(taking_part) if taking_part else 0
         for variant, job in jobs.items():
             for target in taking_part[shift:] + taking_part[:shift]:
+                if (variant, target.name) not in results:
+                    continue
                 with bench.fresh(target) if scenario.fresh else nullcontext():
                     results[variant, target.name].append(bench.measure(target, job))
     return results

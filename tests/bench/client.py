@@ -10,7 +10,7 @@ import re
 import socket
 from time import monotonic_ns
 
-from .frames import ANY_MARK, ENCODINGS, MARK, SEQUENCE, STAMP, TERMINAL, WRAP
+from .frames import ANY_MARK, ENCODINGS, SEQUENCE, STAMP, WRAP
 from .plan import Plan
 
 _CHUNK_HEAD = re.compile(rb"\r\n[0-9A-Fa-f]+\r\n")
@@ -22,10 +22,12 @@ class Fault(Exception):
 
 
 def request(port: int, dialect: str, plan: Plan, *, stream: bool = True) -> bytes:
-    message = {"model": plan.model(), "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-    body = json.dumps(message)
+    encoding = ENCODINGS[dialect]
+    # KoboldCpp's language names no model, so that the plan has to be in the question
+    question = [{"role": "user", "content": "hi"}] if encoding.ask == "messages" else plan.model()
+    body = json.dumps({"model": plan.model(), "stream": stream, "max_tokens": 4096, encoding.ask: question})
     return (
-        f"POST {ENCODINGS[dialect].path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST {encoding.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
@@ -34,13 +36,14 @@ class Client:
     """A connection and the stream on it.  ``frames`` counts those read; times are CLOCK_MONOTONIC nanoseconds."""
 
     __slots__ = (
-        "asked_ns", "complete", "dialect", "fd", "first_ns", "frames",
+        "asked_ns", "complete", "dialect", "encoding", "fd", "first_ns", "frames",
         "head", "latencies", "plan", "port", "rest", "sock", "tail",
     )  # fmt: skip
 
     def __init__(self, port: int, dialect: str, plan: Plan) -> None:
         self.port = port
         self.dialect = dialect
+        self.encoding = ENCODINGS[dialect]
         self.plan = plan
         self.sock = socket.socket()
         self.sock.setblocking(False)
@@ -57,7 +60,7 @@ class Client:
         self.frames = 0
         self.head = b""  # of the answer, once it is whole
         self.rest = b""  # read and not yet looked at
-        self.tail = b""  # from the last frame on
+        self.tail = b""  # from the read on that brought the last frame
         self.complete = False
 
     def ask(self, *, stream: bool = True) -> None:
@@ -105,9 +108,9 @@ class Client:
         if self.tail:
             self.tail += data
         else:
-            # every frame holds a brace behind its mark: what is cut there needs no part of what follows
+            # a mark is followed by the end of its line: what is cut there needs no part of what follows
             data = self.rest + data
-            cut = data.rfind(b"}") + 1
+            cut = data.rfind(b"\n") + 1
             body, self.rest = data[:cut], data[cut:]
             self.check(body)
             if self.frames and not self.first_ns:
@@ -115,15 +118,14 @@ class Client:
             if self.plan.rate:
                 self.latencies += [now - int(sent) for sent in STAMP.findall(body)]
         if self.tail.endswith(b"\r\n0\r\n\r\n"):
-            if TERMINAL[self.dialect] not in _CHUNK_HEAD.sub(b"", self.tail):
+            if self.encoding.terminal not in _CHUNK_HEAD.sub(b"", self.tail):
                 raise Fault(f"ended without its terminal marker: {self.tail[-300:]!r}")
             self.complete = True
 
     def check(self, body: bytes) -> None:
-        if 2 * body.count(b"\n\r\n") != body.count(b"\r\n"):
-            # some HTTP chunk does not end where a frame ends
-            body = _CHUNK_HEAD.sub(b"", body)
-        found = MARK.findall(body)
+        # where some HTTP chunk does not end where a frame ends
+        cut = 2 * body.count(b"\n\r\n") != body.count(b"\r\n")
+        found = self.encoding.mark.findall(_CHUNK_HEAD.sub(b"", body) if cut else body)
         last = found.pop() if found and found[-1].startswith(b"E") else b""
         at = self.frames % WRAP
         due = SEQUENCE[at : at + len(found)]
@@ -134,7 +136,7 @@ class Client:
         if last:
             if int(last[1:]) != self.frames:
                 raise Fault(f"{self.frames} frames of {int(last[1:])}")
-            self.tail = body[body.rindex(last) :] + self.rest
+            self.tail = body + self.rest
 
     def read_whole(self) -> bool:
         """Read an answer that is no stream; True when all of it is here and right."""

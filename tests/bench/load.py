@@ -21,7 +21,7 @@ class Job:
 
     kind: str
     port: int = 0
-    dialect: str = "openai"
+    dialect: str = ""  #: of the client; by default the target's
     clients: int = 1
     plan: Plan = field(default_factory=Plan)
     warm: float = 0.0  #: before the window in which is measured

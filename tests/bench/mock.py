@@ -15,7 +15,7 @@ import socket
 import sys
 from time import monotonic_ns
 
-from .frames import ENCODINGS, WRAP, Encoding
+from .frames import BY_PATH, ENCODINGS, WRAP, Encoding
 from .plan import After, Plan
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -134,10 +134,9 @@ class Mock:
             else:
                 self.send(connection, _LIST_HEAD + _LISTS)
             return
-        plan = Plan.find(body)
-        encoding = ENCODINGS["ollama" if path.startswith(b"/api/") else "openai"]
-        if plan is None:
-            # model lists and load requests of Ollama are POSTs as well
+        plan, encoding = Plan.find(body), BY_PATH.get(path)
+        if plan is None or encoding is None:
+            # model lists and load requests of Ollama, and aborts of KoboldCpp, are POSTs as well
             self.send(connection, _LIST_HEAD + _LISTS)
         elif _ONE_ANSWER.search(body):
             self.send(connection, encoding.whole(plan.frames))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from .scenarios import MUSTS, SCENARIOS, Must, Results, Scenario
+from .load import Figures
+from .scenarios import MUSTS, SCENARIOS, Column, Must, Results, Scenario
 from .targets import TARGETS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -17,10 +18,11 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 class Verdict:
     must: Must
     values: Sequence[float]  #: empty: not measured in this run
+    at: str = ""  #: the variant that decides, where one does
 
     @property
     def value(self) -> float:
-        if not self.must.worst:
+        if not self.must.worst and not self.must.least:
             return median(self.values)
         return min(self.values) if self.must.at_least else max(self.values)
 
@@ -33,12 +35,23 @@ class Verdict:
 
 def judge(must: Must, results: Results) -> Verdict:
     """The figure of each repeat; where it is a comparison, with the yardstick in the same repeat."""
-    values = []
+    values: list[float] = []
+    variants: list[str] = []
     for (variant, target), repeats in results.items():
         if target == must.target.name:
             others = repeats if must.beside is None else results.get((variant, must.beside.name), ())
-            values += [must.value(own, other) for own, other in zip(repeats, others, strict=False)]
-    return Verdict(must, values)
+            if must.least and others:
+                repeats, others = [least(repeats)], [least(others)]
+            found = [must.value(own, other) for own, other in zip(repeats, others, strict=False)]
+            values += found
+            variants += [variant] * len(found)
+    at = variants[values.index(max(values))] if must.least and values else ""
+    return Verdict(must, values, at)
+
+
+def least(repeats: Sequence[Figures]) -> Figures:
+    """The least of every figure."""
+    return {key: min(one[key] for one in repeats) for key in repeats[0]}
 
 
 def judge_all(results: Mapping[str, Results]) -> list[Verdict]:
@@ -63,8 +76,8 @@ def musts(verdicts: Iterable[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         must = verdict.must
         bound = f"{'≥' if must.at_least else '≤'} {must.limit:g} {must.unit}"
-        if must.worst and verdict.values:
-            measured = f"{verdict.value:,.{must.digits}f}"
+        if (must.worst or must.least) and verdict.values:
+            measured = f"{verdict.value:,.{must.digits}f}{f' ({verdict.at})' if verdict.at else ''}"
         else:
             measured = spread(verdict.values, must.digits)
         yield row((must.letter, must.text, bound, measured, verdict.word))
@@ -75,15 +88,23 @@ def figures(scenario: Scenario, results: Results) -> Iterator[str]:
     yield ""
     variants = list(dict.fromkeys(variant for variant, _ in results))
     named = variants != [""]
-    yield row((*(("when, how",) if named else ()), "target", *(column.head for column in scenario.columns)))
+    yield row((*((scenario.variants_head,) if named else ()), "target", *(column.head for column in scenario.columns)))
     yield row(("---",) * (1 + named) + ("---:",) * len(scenario.columns))
     for (variant, name), repeats in results.items():
         cells = [
-            spread([one[column.key] / column.divisor for one in repeats if column.key in one], column.digits)
+            cell(column, repeats, results.get((variant, column.times.name), ()) if column.times else ())
             for column in scenario.columns
         ]
-        yield row((*((variant,) if named else ()), TARGETS[name].title, *cells))
+        yield row((*((variant,) if named else ()), scenario.label(TARGETS[name]), *cells))
     yield ""
+
+
+def cell(column: Column, repeats: Sequence[Figures], yardstick: Sequence[Figures]) -> str:
+    if column.times is None:
+        return spread([one[column.key] / column.divisor for one in repeats if column.key in one], column.digits)
+    if not yardstick:
+        return "–"
+    return f"{least(repeats)[column.key] / least(yardstick)[column.key]:.{column.digits}f}"
 
 
 def render(results: Mapping[str, Results], machine: str, mood: str) -> str:

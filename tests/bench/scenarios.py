@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .frames import ENCODINGS
 from .load import Figures, Job
 from .plan import After, Plan
-from .targets import DIRECT, FROM_OLLAMA, NAIVE, RELAY, SAME, TO_OLLAMA, TRANSLATED, Target
+from .targets import DIRECT, FROM_OLLAMA, NAIVE, RELAY, SAME, SOUTH, TO_OLLAMA, TRANSLATED, Target
 
 EVERY = (DIRECT, RELAY, SAME, *TRANSLATED)
 PROXIES = (RELAY, SAME, *TRANSLATED)
@@ -23,6 +24,8 @@ class Column:
     key: str
     digits: int = 0
     divisor: float = 1.0
+    #: the least of all repeats, as a multiple of this yardstick's least in the same variant
+    times: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,15 @@ class Scenario:
     variants: Callable[[bool], Mapping[str, Job]]  #: of ``quick``
     repeats: tuple[int, int] = (1, 1)  #: of a full run, of a quick one
     fresh: bool = False  #: in a new process each time
+    variants_head: str = "when, how"
+    label: Callable[[Target], str] = lambda target: target.title
+
+
+_CPU = "cpu_target_us"
 
 
 def _cpu(head: str, digits: int = 1) -> Column:
-    return Column(head, "cpu_target_us", digits)
+    return Column(head, _CPU, digits)
 
 
 def _one(job: Callable[[bool], Job]) -> Callable[[bool], Mapping[str, Job]]:
@@ -55,6 +63,25 @@ def _paced(quick: bool) -> Job:
     warm, window = (0.2, 0.8) if quick else (0.4, 3.0)
     plan = Plan(rate=50, frames=int(50 * (warm + window + 0.2)))
     return Job(kind="streams", clients=64, plan=plan, warm=warm, window=window, spread=0.02)
+
+
+def _backend(target: Target) -> str:
+    return target.title if target is RELAY else f"penstock, {target.backend} backend"
+
+
+def _pairs(quick: bool) -> Mapping[str, Job]:
+    """A client of every language; the targets are what they talk to."""
+    warm, window = (0.15, 0.3) if quick else (0.2, 1.0)
+    plan = Plan(rate=50, frames=int(50 * (warm + window + 0.1)))
+    return {
+        dialect: Job(kind="streams", dialect=dialect, clients=64, plan=plan, warm=warm, window=window, spread=0.02)
+        for dialect in ENCODINGS
+    }
+
+
+def _door(quick: bool) -> Mapping[str, Job]:
+    rounds = 5 if quick else 20
+    return {f"{keys} key{'s' * (keys != 1)}": Job(kind="door", clients=keys, rounds=rounds) for keys in (0, 1, 8)}
 
 
 def _full_speed(quick: bool) -> Job:
@@ -115,6 +142,11 @@ SCENARIOS = {
             _one(_paced), (5, 2),
         ),
         Scenario(
+            "p", "64 streams, 50 chunks/s each, every client's language before every backend's", (RELAY, *SOUTH),
+            (_cpu("CPU µs/chunk"), Column("× relay, least of both", _CPU, 2, times=RELAY)), _pairs, (4, 1),
+            variants_head="client's language", label=_backend,
+        ),
+        Scenario(
             "c", "64 streams at full speed", EVERY,
             (Column("chunks/s", "rate"), _cpu("CPU µs/chunk", 2), *_SHARES), _one(_full_speed), (4, 1),
         ),
@@ -140,6 +172,10 @@ SCENARIOS = {
             "m", "200 open, silent streams", (RELAY, SAME),
             (Column("idle MiB", "idle_mib", 1), Column("KiB/stream", "stream_kib", 1)), _one(_open), fresh=True,
         ),
+        Scenario(
+            "k", "guard and keys, for one request", (SAME,), (Column("CPU µs/request", "door_us", 1),), _door, (3, 1),
+            variants_head="keys",
+        ),
     )
 }  # fmt: skip
 
@@ -159,6 +195,9 @@ class Must:
     digits: int = 2
     at_least: bool = False
     worst: bool = False  #: of all variants and repeats, instead of the median
+    #: of each variant the least of all repeats beside the yardstick's least, which are those that were disturbed
+    #: least, and of the variants the worst
+    least: bool = False
     beside: Target | None = None  #: the figure needs this yardstick in the same repeat
 
     def met(self, value: float) -> bool:
@@ -177,7 +216,6 @@ def _added_ms(own: Figures, relay: Figures) -> float:
     return (own["p50_us"] - relay["p50_us"]) / 1000
 
 
-_CPU = "cpu_target_us"
 _TIMES = "× relay"
 _TIMES_NAIVE = "× obvious"
 
@@ -186,6 +224,13 @@ MUSTS = (
     Must("b", "CPU per chunk", SAME, _ratio(_CPU), 1.2, _TIMES, beside=RELAY),
     Must("b", "CPU per chunk, OpenAI to Ollama", TO_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside=RELAY),
     Must("b", "CPU per chunk, Ollama to OpenAI", FROM_OLLAMA, _ratio(_CPU), 1.35, _TIMES, beside=RELAY),
+    *(
+        Must(
+            "p", f"CPU per chunk, {target.backend} backend to each client", target, _ratio(_CPU), 1.35, _TIMES,
+            least=True, beside=RELAY,
+        )
+        for target in SOUTH
+    ),
     Must("c", "chunks/s at full speed", SAME, _ratio("rate"), 1.0, _TIMES, at_least=True, beside=RELAY),
     Must("c", "CPU per chunk at full speed", SAME, _own(_CPU), 5, "µs", 1),
     Must("d", "CPU per short request", SAME, _own(_CPU), 750, "µs", 0),
@@ -197,4 +242,5 @@ MUSTS = (
     Must("g", "growth under a stopped reader", SAME, _own("grown_mib"), 2, "MiB"),
     Must("m", "idle memory", SAME, _own("idle_mib"), 56, "MiB", 1),
     Must("m", "memory per open silent stream", SAME, _own("stream_kib"), 40, "KiB", 1),
-)
+    Must("k", "guard and keys", SAME, _own("door_us"), 25, "µs", 1, worst=True),
+)  # fmt: skip

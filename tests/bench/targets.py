@@ -23,16 +23,28 @@ class Target:
     title: str
     dialect: str = "openai"  #: of the client
     backend: str = "openai"  #: what penstock is told that the mock is
+    #: of the clients in :mod:`.frames`, those whose language cannot be told to this backend
+    refuses: tuple[str, ...] = ("llamacpp",)
 
 
-DIRECT = Target("direct", "no proxy at all")
-RELAY = Target("relay", "bare Trio relay")
+DIRECT = Target("direct", "no proxy at all", refuses=())
+RELAY = Target("relay", "bare Trio relay", refuses=())
 NAIVE = Target("naive", "Quart-Trio and httpx, the obvious way")
 SAME = Target("penstock", "penstock")
 TO_OLLAMA = Target("to-ollama", "penstock, OpenAI backend to Ollama client", dialect="ollama")
 FROM_OLLAMA = Target("from-ollama", "penstock, Ollama backend to OpenAI client", backend="ollama")
-TARGETS = {target.name: target for target in (DIRECT, RELAY, NAIVE, SAME, TO_OLLAMA, FROM_OLLAMA)}
+FROM_LLAMACPP = Target("from-llamacpp", "penstock, llama.cpp backend", backend="llamacpp", refuses=())
+FROM_KOBOLDCPP = Target("from-koboldcpp", "penstock, KoboldCpp backend", backend="koboldcpp")
+FROM_ANTHROPIC = Target(
+    "from-anthropic",
+    "penstock, Anthropic backend",
+    backend="anthropic",
+    refuses=("llamacpp", "completions", "koboldcpp"),
+)
 TRANSLATED = (TO_OLLAMA, FROM_OLLAMA)
+#: one for each language that backends speak
+SOUTH = (SAME, FROM_LLAMACPP, FROM_OLLAMA, FROM_KOBOLDCPP, FROM_ANTHROPIC)
+TARGETS = {target.name: target for target in (DIRECT, RELAY, NAIVE, SAME, *TRANSLATED, *SOUTH)}
 
 _CONFIG = """\
 [server]
@@ -100,7 +112,7 @@ class Bench:
         job = replace(
             job,
             port=child.port,
-            dialect=target.dialect,
+            dialect=job.dialect or target.dialect,
             mock_port=self.mock.port,
             pids={"mock": self.mock.pid} | ({} if child is self.mock else {"target": child.pid}),
         )

@@ -32,8 +32,7 @@ async def obey(daemon: Daemon, signals: AsyncIterator[int], *, terminal: bool) -
                 break
             if terminal and not sys.stderr.isatty():
                 # The terminal is gone, and nobody is left who could press Ctrl-C, or read what is written.
-                with open(os.devnull, "w") as nowhere:
-                    os.dup2(nowhere.fileno(), sys.stderr.fileno())
+                write_nowhere()
                 break
             with suppress(trio.WouldBlock):
                 wanted.send_nowait(None)
@@ -44,6 +43,12 @@ async def obey(daemon: Daemon, signals: AsyncIterator[int], *, terminal: bool) -
         await daemon.stop()
         nursery.cancel_scope.cancel(reason="stopped")
     logger().info("stopped")
+
+
+def write_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.close(nowhere)
 
 
 async def reload(daemon: Daemon, hangups: trio.MemoryReceiveChannel[None]) -> None:

@@ -7,9 +7,8 @@ begun, and an error goes in-band, in the form that the client's dialect knows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
-
-import trio
 
 from penstock.dialects.base import STREAM_HEADERS, Writer
 from penstock.errors import PenstockError
@@ -39,10 +38,10 @@ class Client(Protocol):
     def cut(self) -> None:
         """Close the connection in mid-body, so that the client sees a transport error and not a short success."""
 
-    def while_here(self, left: Callable[[], None]) -> trio.CancelScope:
-        """A scope that is cancelled when the client has left: closed, reset or half-closed; ``left`` is called first.
+    def while_here(self, left: Callable[[], None]) -> AbstractContextManager[object]:
+        """For work that is cancelled when the client has left: closed, reset or half-closed; ``left`` is called first.
 
-        In a client that has left already, both happen at once.
+        In a client that has left already, both happen at once.  The cancelled scope is this one, or one around it.
         """
 
 

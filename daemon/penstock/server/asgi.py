@@ -86,13 +86,13 @@ class HTTPConnection(TrioASGIHTTPConnection):
             return
         state[BODY_KEY] = body
         connection: Connection = state[STATE_KEY]
-        # A route may have to ask backends before it knows what to do.
+        # Also a route may have to ask backends, before it knows what to do.
         with connection.while_here() as scope:
             response = await self.app.handle_request(Asked(self.scope))
+            if isinstance(response, Work):
+                await response.run(sink)
+                return
         if scope.cancelled_caught:
-            return
-        if isinstance(response, Work):
-            await response.run(sink)
             return
         assert isinstance(response, Response)
         body = await response.get_data(as_text=False)
@@ -182,10 +182,9 @@ def json_of(request: Request) -> bytes:
 
 
 async def while_connected(sink: Sink, answer: Callable[[], Awaitable[tuple[int, bytes]]]) -> None:
-    """Make a JSON answer that takes questions to backends, and drop it when the client leaves."""
-    with sink.while_here():
-        status, body = await answer()
-        await respond(sink, status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
+    """Make a JSON answer that takes questions to backends."""
+    status, body = await answer()
+    await respond(sink, status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
 
 
 #: Seconds without an accepted byte for answers that are no streams.

@@ -87,9 +87,10 @@ class Connection:
                 self._protocol.on_request = self._begin_request
                 self._protocol.limits = self._limits
                 await self._read()
-                self._left = True
-                self._on_left()
-                self._while_here.cancel(reason="client_gone")
+                if self._upgraded is None:
+                    self._left = True
+                    self._on_left()
+                    self._while_here.cancel(reason="client_gone")
                 await self._protocol.handle(Closed())
                 if self._upgraded is not None:
                     self._upgraded.set()
@@ -175,17 +176,18 @@ class Connection:
         """Whether the running request's body is all here."""
         return self._protocol.connection.their_state is h11.DONE
 
-    def while_here(self, left: Callable[[], None] = nothing) -> trio.CancelScope:
-        """A scope for work of which nobody but this client has anything: it is cancelled when the client leaves.
-
-        ``left`` is called right before.
-        """
+    def while_here(self) -> trio.CancelScope:
+        """A scope for one request, of which nobody but this client has anything: cancelled when the client leaves."""
         self._while_here = trio.CancelScope()
+        if self._left:
+            self._while_here.cancel(reason="client_gone")
+        return self._while_here
+
+    def on_left(self, left: Callable[[], None]) -> None:
+        """Call this when the client leaves during the running request, right before the request is cancelled."""
         self._on_left = left
         if self._left:
             left()
-            self._while_here.cancel(reason="client_gone")
-        return self._while_here
 
     # writing
 
@@ -247,7 +249,7 @@ class Connection:
 
     async def _send(self, event: Event) -> None:
         """Hypercorn's way out."""
-        if isinstance(event, RawData):
+        if type(event) is RawData:
             # Hypercorn ends a counted body with an empty piece of data.
             if not event.data and not self._held:
                 return
@@ -256,13 +258,13 @@ class Connection:
                     await self.flush(self._write)
             except (ClientGone, ClientStalled):
                 self.close()
-        elif isinstance(event, Closed):
+        elif type(event) is Closed:
             # What is still pending is of a client that does not read, and somebody may wait for it in flush.
             if self._held:
                 await self._send(RawData(b""))
             self.linger()
             await self._protocol.handle(Closed())
-        elif isinstance(event, Updated) and event.idle:
+        elif type(event) is Updated and event.idle:
             self._in_request = False
             self._on_left = nothing
             self._reading.deadline = trio.current_time() + self._idle

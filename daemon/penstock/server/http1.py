@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
@@ -28,6 +29,12 @@ from penstock.errors import BadRequest, ClientGone, RequestError, SlowRequest
 from penstock.server.framing import checked
 
 Headers = list[tuple[bytes, bytes]]
+
+#: The fields of an answer that decide where its body ends, and whether the connection does too; in lower case.
+FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+END = h11.EndOfMessage()
+_TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-z]+")
+_VALUE = re.compile(rb"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
 
 #: Bytes that may come while an answer runs before the connection is closed for them.
 MOST_EARLY = 65536
@@ -52,19 +59,24 @@ class Http1(H11Protocol):
         await super().handle(event)
 
     def head(self, status: int, headers: Headers) -> bytes:
-        """The head of the running request's answer, as it goes out.  Raises ClientGone."""
+        """The head of the running request's answer, as it goes out.  Raises ClientGone.
+
+        h11 writes the status line and the fields that frame the body; the others, of which it has no opinion, follow.
+        """
         if not isinstance(self.stream, HTTPStream):
             raise ClientGone("the client has closed the connection")
         self.stream.state = ASGIHTTPState.RESPONSE
-        headers.append((b"date", date(int(time()))))
+        framing = tuple(field for field in headers if field[0] in FRAMING)
         if (
             self.context.terminated.is_set()
             or self._has_early()
             # The client wanted to go on in another protocol.  h11 documents the state, and left it out of __all__.
             or self.connection.their_state is h11.MIGHT_SWITCH_PROTOCOL  # type: ignore[attr-defined]
         ):
-            headers.append((b"connection", b"close"))
-        return self._written(h11.Response(status_code=status, headers=headers))
+            framing += ((b"connection", b"close"),)
+        others = b"".join([line(*field) for field in headers if field[0] not in FRAMING])
+        head = self._written(response(status, framing))
+        return b"%b%b%b\r\n" % (head.removesuffix(b"\r\n"), others, line(b"date", date(int(time()))))
 
     def counted(self, data: bytes) -> bytes:
         """Bytes of a body whose length was announced, as they go out.  Raises ClientGone."""
@@ -72,7 +84,7 @@ class Http1(H11Protocol):
 
     async def end(self) -> None:
         """End the body, write what that takes, and be ready for the next request.  Raises ClientGone."""
-        await self.send(RawData(self._written(h11.EndOfMessage())))
+        await self.send(RawData(self._written(END)))
         await self._maybe_recycle()
 
     def _written(self, event: H11SendableEvent) -> bytes:
@@ -92,18 +104,21 @@ class Http1(H11Protocol):
             except h11.RemoteProtocolError as error:
                 await self._refuse(self._misread(error))
                 return
-            if isinstance(event, h11.Request):
+            # h11's events have no subclasses, and to ask an abstract class is slow.
+            if type(event) is h11.Request:
                 if not await self._begin(event):
                     return
             elif event is h11.PAUSED:
                 await self._hold_early()
                 return
-            elif isinstance(event, h11.ConnectionClosed) or event is h11.NEED_DATA or self.stream is None:
-                return
-            elif isinstance(event, h11.Data):
+            elif type(event) is h11.Data and self.stream is not None:
                 await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
-            elif isinstance(event, h11.EndOfMessage):
+            elif type(event) is h11.EndOfMessage and self.stream is not None:
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
+                if not self.connection.trailing_data[0]:
+                    return
+            else:
+                return
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Every request is one of HTTP; a WebSocket begins when the application says so, and not before the guard."""
@@ -183,7 +198,7 @@ class Http1(H11Protocol):
             await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
             if not bodiless:
                 await self._send_h11_event(h11.Data(data=body))
-            await self._send_h11_event(h11.EndOfMessage())
+            await self._send_h11_event(END)
         await self.send(Closed())
 
     async def _hold_early(self) -> None:
@@ -225,6 +240,20 @@ class Http1(H11Protocol):
             await self.send(Updated(idle=True))
         if stream is not None:
             await stream.handle(StreamClosed(stream_id=STREAM_ID))
+
+
+@lru_cache(maxsize=256)
+def response(status: int, framing: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
+    """What h11 is told of an answer.  Raises h11.LocalProtocolError."""
+    return h11.Response(status_code=status, headers=list(framing))
+
+
+@lru_cache(maxsize=256)
+def line(name: bytes, value: bytes) -> bytes:
+    """A field of a head, its name in lower case (RFC 9110 5.1 and 5.5).  Raises ValueError."""
+    if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
+        raise ValueError(f"this may not stand in a header: {name!r}: {value!r}")
+    return b"%b: %b\r\n" % (name, value)
 
 
 @lru_cache(maxsize=1)

@@ -8,14 +8,18 @@ for the client's side.  Cancellation is not in the tree: it is an end, not an er
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+#: What is a code and no sentence.
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class PenstockError(Exception):
     """What all of ours have in common.
 
     ``message`` is one readable sentence: what happened, where, what to do.  ``logged`` is the same without what a
-    client wrote, which may be a prompt.
+    client or a backend wrote, which may be of a prompt or an answer.
     """
 
     code: str = "internal"
@@ -260,7 +264,8 @@ class ConnectTimeout(BackendError):
 class BackendRefused(BackendError):
     """The backend answered with an error, as a status or as a frame in the stream.
 
-    ``backend_code`` and ``backend_type`` are its own words, kept because clients act on some of them
+    ``message`` may hold its own words, and ``logged`` only says what became of the request and the code.
+    ``backend_code`` and ``backend_type`` are its own words too, kept because clients act on some of them
     (``context_length_exceeded``: clients.md 16.9).
     """
 
@@ -276,8 +281,11 @@ class BackendRefused(BackendError):
         backend_code: str | None = None,
         backend_type: str | None = None,
         retry_after: float | None = None,
+        logged: str = "the backend ended its answer with an error",
     ) -> None:
         super().__init__(message)
+        code = backend_code or backend_type or ""
+        self.logged = f"{logged} ({code})" if _CODE.fullmatch(code) else logged
         self.status = status
         self.backend_code = backend_code
         self.backend_type = backend_type
@@ -285,12 +293,16 @@ class BackendRefused(BackendError):
 
 
 class BackendGarbled(BackendError):
-    """The backend sent what its dialect does not allow; ``layer`` is ``http``, ``parse`` or ``schema``."""
+    """The backend sent what its dialect does not allow; ``layer`` is ``http``, ``parse`` or ``schema``.
+
+    In ``message`` all that the backend wrote stands behind a colon.
+    """
 
     code = "backend_garbled"
 
     def __init__(self, message: str, layer: str) -> None:
         super().__init__(message)
+        self.logged = message.partition(": ")[0]
         self.layer = layer
 
 

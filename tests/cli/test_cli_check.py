@@ -59,6 +59,12 @@ routes    *      ollama (chat)
     )
 
 
+def test_a_log_of_prompts_is_loud(file: Path) -> None:
+    file.write_text("[server]\nlog_content = true\n")
+    _, told, _ = check(file)
+    assert "log       prompts and answers are logged: server.log_content is true" in told.splitlines()
+
+
 def test_an_empty_file_is_good(file: Path) -> None:
     file.touch()
     assert check(file) == (0, f"{file}: ok\nlisten    127.0.0.1:11435\nbackends  none\nroutes    none\n", "")

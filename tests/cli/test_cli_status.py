@@ -48,6 +48,7 @@ def test_a_busy_daemon() -> None:
         "version": "0.1.0",
         "generation": 7,
         "loaded": "2026-01-01T12:00:00+00:00",
+        "log_content": True,
         "older_generations": {"5": 2},
         "streams": {"prefill": 1, "queued": 2},
         "backends": {
@@ -58,6 +59,7 @@ def test_a_busy_daemon() -> None:
     assert list(lines(DOOR, told)) == [
         "penstock 0.1.0 on http://127.0.0.1:11435: ok",
         "config    generation 7, loaded 2026-01-01T12:00:00+00:00",
+        "log       prompts and answers are logged: server.log_content is true",
         "streams   1 prefill, 2 queued",
         "          2 of generation 5",
         "backends  ollama  1 of 1 slots busy, 2 waiting",

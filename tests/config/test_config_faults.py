@@ -57,7 +57,7 @@ GOLDEN: dict[str, tuple[str, list[str]]] = {
         "[server]\nzzz = 1",
         [
             "2:1: server.zzz: unknown key; known: listen, allowed_hosts, allowed_origins, heartbeat, grace, drain, "
-            "log_level, log_format",
+            "log_level, log_format, log_content",
         ],
     ),
     "unknown inline key": (

@@ -100,6 +100,34 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("length", "said", "told"),
+    [
+        ("auto", {"max_tokens": 9}, {"max_tokens": 9}),
+        ("auto", {"max_completion_tokens": 9}, {"max_completion_tokens": 9}),
+        ("max_completion_tokens", {"max_tokens": 9}, {"max_completion_tokens": 9}),
+        ("max_completion_tokens", {"max_tokens": 9, "max_completion_tokens": 8}, {"max_completion_tokens": 8}),
+        ("max_completion_tokens", {"max_tokens": None}, {}),
+        ("max_tokens", {"max_completion_tokens": 9}, {"max_tokens": 9}),
+    ],
+)
+def test_the_field_of_the_length(length: Any, said: dict[str, Any], told: dict[str, Any]) -> None:
+    manner, south = Manner(length=length), SOUTHBOUND["openai"]
+    body = body_of(south.encode(asked("openai", "chat", **USER, **said), "m", manner))
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == told
+
+
+def test_the_field_of_the_length_for_others() -> None:
+    """A translated chat says the length as the owner wants it; the completions of OpenAI know one name only."""
+    south, renamed = SOUTHBOUND["openai"], Manner(length="max_completion_tokens")
+    chat = asked("anthropic", "chat", **USER, max_tokens=9)
+    assert body_of(south.encode(chat, "m"))["max_tokens"] == 9
+    body = body_of(south.encode(chat, "m", renamed))
+    assert body["max_completion_tokens"] == 9 and "max_tokens" not in body
+    completion = asked("openai", "completion", prompt="p", max_tokens=9)
+    assert body_of(south.encode(completion, "m", renamed))["max_tokens"] == 9
+
+
 @pytest.mark.parametrize("kind", ["openai", "llamacpp", "vllm", "lmstudio", "ollama", "anthropic", "koboldcpp"])
 def test_nothing_turns_a_request_elsewhere(kind: str) -> None:
     """Whatever the owner allows, and wherever it stands."""

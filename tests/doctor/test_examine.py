@@ -62,6 +62,12 @@ async def test_all_is_well(file: Path, port: int, nursery: trio.Nursery) -> None
     assert token.startswith("ok: 'sim': first token after 0.")
 
 
+async def test_a_log_of_prompts_is_loud(file: Path, port: int) -> None:
+    write(file, port, f"http://127.0.0.1:{port}")
+    file.write_text(file.read_text().replace("[server]", "[server]\nlog_content = true"))
+    assert texts(await found(file), "log") == ["warning: prompts and answers are logged: server.log_content is true"]
+
+
 async def test_a_daemon_that_runs_is_asked(file: Path, port: int, nursery: trio.Nursery) -> None:
     simulation = await nursery.start(simulate.serve, simulate.Settings())
     write(file, port, simulation.url, "simulate", more='[routes]\ncoder = ["a/sim"]\n')

@@ -123,7 +123,7 @@ async def test_a_finish_reason_without_done_is_a_good_end(
     [
         (b"data: {nonsense\n\n", Reason.BACKEND_GARBLED, "not JSON"),
         (b'data: {"choices": 5}\n\n', Reason.BACKEND_GARBLED, "another shape"),
-        (b'data: {"error": {"message": "out of memory", "code": 500}}\n\n', Reason.BACKEND_REFUSED, "out of memory"),
+        (b'data: {"error": {"message": "out of memory", "code": 500}}\n\n', Reason.BACKEND_REFUSED, "an error (500)"),
         (chunk("late") + finish() + chunk("later"), Reason.BACKEND_GARBLED, "after its finish reason"),
     ],
 )

@@ -12,7 +12,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Ping, TextMessage
 
 from penstock.chat.reasons import Reason
-from penstock.server import frames
+from penstock.server import chats, frames
 from penstock.server.frames import text_frame
 from rawwebsocket import (
     BINARY,
@@ -154,6 +154,29 @@ def test_a_message_of_any_size_is_one_frame(size: int) -> None:
     assert "".join(piece.data for piece in pieces if isinstance(piece, TextMessage)) == "x" * size
     assert isinstance(pieces[-1], TextMessage) and pieces[-1].message_finished
     assert ping == Ping()
+
+
+async def test_a_bug_in_what_reads_commands(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this socket ends, and says so (RFC 6455 7.4.1)."""
+    house = await a_house(nursery)
+    bugs: list[str] = []
+    monkeypatch.setattr(house.daemon.state.observer, "bug", lambda where, error: bugs.append(f"{where}: {error}"))
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("canary")
+
+    with trio.fail_after(5):
+        async with opened(house.address) as socket, opened(house.address) as another:
+            await socket.send(create("x", ENDLESS))
+            await house.until(lambda: house.simulation.records.counters.running == 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(chats, "read", broken)
+                await socket.send(text("{}"))
+                closed = await socket.closing()
+            assert (closed.code, closed.why) == (1011, "a bug in penstock; its log has the details")
+            assert bugs == ["WebSocket /api/ws/chat: canary"]
+            await house.nothing_left()
+            await goes_on(another)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from penstock.cli.faults import report
 from penstock.config.explain import Setting, explain
 from penstock.config.find import find
 from penstock.config.load import read
-from penstock.config.model import Config
+from penstock.config.model import LOGS_CONTENT, Config
 from penstock.errors import ConfigError
 
 _WIDEST = 40
@@ -59,6 +59,8 @@ def summary(config: Config) -> str:
     ]
     routes = [(name, f"{', '.join(route.targets)} ({route.class_})") for name, route in config.routes.items()]
     lines = [f"listen    {', '.join(config.server.listen)}"]
+    if config.server.log_content:
+        lines.append(f"log       {LOGS_CONTENT}")
     for heading, rows in (("backends", backends), ("routes", routes)):
         width = max((len(name) for name, _ in rows), default=0)
         told = [f"{name:{width}}  {text}" for name, text in rows] or ["none"]

@@ -13,6 +13,7 @@ import trio
 from penstock.cli.faults import report
 from penstock.config.find import find
 from penstock.config.load import load
+from penstock.config.model import LOGS_CONTENT
 from penstock.errors import ConfigError, PenstockError
 from penstock.service.door import KEY_VARIABLE, Door, doors
 
@@ -59,6 +60,8 @@ def lines(door: Door, told: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"penstock {told['version']} on {door.url}: {told['status']}"
     yield f"config    generation {told['generation']}, loaded {told['loaded']}"
+    if told["log_content"]:
+        yield f"log       {LOGS_CONTENT}"
     phases = ", ".join(f"{number} {phase}" for phase, number in told["streams"].items())
     yield f"streams   {phases or 'none'}"
     for number, streams in told["older_generations"].items():

@@ -64,6 +64,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain: Annotated[Duration, doc("how long running streams may go on after SIGTERM"), Meta(ge=0)] = 10.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], doc("what is logged")] = "info"
     log_format: Annotated[Literal["console", "json"], doc("how it is logged")] = "console"
+    log_content: Annotated[bool, doc("whether prompts and answers are logged, for everybody who reads the log")] = False
+
+
+#: What is said wherever an owner looks while prompts and answers are logged.
+LOGS_CONTENT = "prompts and answers are logged: server.log_content is true"
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,6 +173,10 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     system_role: Annotated[
         Literal["auto", "system", "developer"], doc("the role of system prompts; auto leaves it to kind and client")
     ] = "auto"
+    length: Annotated[
+        Literal["auto", "max_tokens", "max_completion_tokens"],
+        doc("the field of a chat's longest answer; auto: as a client of its language says it, max_tokens for others"),
+    ] = "auto"
     usage: Annotated[bool, doc("whether it is asked for counts at the end of a stream (stream_options)")] = True
     fim: Annotated[
         Literal["auto", "none", "suffix", "fim"],
@@ -184,7 +193,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 MANNER = Manner()
 #: Kinds of servers whose language OpenAI's is, and the keys that mean something for them alone.
 SPEAK_OPENAI = frozenset({"openai", "llamacpp", "lmstudio", "vllm", "simulate"})
-OPENAI_ONLY = ("responses", "reasoning", "system_role", "usage", "fim")
+OPENAI_ONLY = ("responses", "reasoning", "system_role", "length", "usage", "fim")
 
 
 class Backend(Manner, frozen=True, kw_only=True, forbid_unknown_fields=True):

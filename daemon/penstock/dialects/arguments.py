@@ -22,6 +22,6 @@ def decoded(call: ToolCall, finish: FinishReason | None) -> dict[str, object] | 
     if finish is FinishReason.LENGTH:
         return None
     raise BackendGarbled(
-        f"the backend called '{call.name}' with arguments that are no JSON object: {call.arguments[:160]}",
+        f"the backend called a function with arguments that are no JSON object: {call.name}: {call.arguments[:160]}",
         "schema",
     )

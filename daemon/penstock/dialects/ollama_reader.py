@@ -129,9 +129,8 @@ class OllamaReader(AnswerReader):
                 # Clients want an object, so such a line is never sent on.
                 text, raw = arguments or "{}", None
             case arguments:
-                raise BackendGarbled(
-                    f"the backend called '{call.function.name}' with {jsontext.kind(arguments)} for arguments", "schema"
-                )
+                kind, name = jsontext.kind(arguments), call.function.name
+                raise BackendGarbled(f"the backend called a function with {kind} for arguments: {name}", "schema")
         return ToolDelta(index, call.id or f"call_{secrets.token_hex(4)}", call.function.name, text, raw)
 
     def _ending(self, line: Line, raw: bytes | None) -> list[Event]:

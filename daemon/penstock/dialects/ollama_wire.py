@@ -92,7 +92,7 @@ def decode_odd(data: bytes) -> Line:
     try:
         value = jsontext.decode(data)
     except ValueError as error:
-        raise BackendGarbled(f"the backend sent a line that is not JSON ({error}): {excerpt(data)}", "parse") from None
+        raise BackendGarbled(f"the backend sent a line that is not JSON: {error}: {excerpt(data)}", "parse") from None
     # An error counts whatever else the line says.
     if isinstance(value, dict) and value.get("error"):
         return Line(error=value["error"])
@@ -104,7 +104,7 @@ def decode_odd(data: bytes) -> Line:
 
 def odd_shape(why: str, data: bytes) -> BackendGarbled:
     """The error for a line that is JSON and not Ollama's."""
-    return BackendGarbled(f"the backend sent a line that is not Ollama's ({why}): {excerpt(data)}", "schema")
+    return BackendGarbled(f"the backend sent a line that is not Ollama's: {why}: {excerpt(data)}", "schema")
 
 
 def _count(number: float | None) -> int | None:

@@ -5,7 +5,8 @@ other client's body is built anew from the neutral fields, and what cannot be sa
 
 What only some of the compatible servers understand is left out for kind "openai", because api.openai.com refuses a
 whole request for one unknown field, and the others disagree on the names.  The kinds of servers that are known get
-their own names.  The length goes out as ``max_tokens``, the one name that every local server reads.
+their own names.  The length goes out as ``max_tokens``, the one name that every local server reads, unless the owner
+says otherwise: OpenAI's reasoning models refuse it in chats (platform.openai.com/docs/api-reference/chat/create).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from penstock.errors import BadRequest
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.COMPLETION: "/completions"}
 _FIM_PATH = "/fim/completions"
 _SYSTEM_ROLES = ("system", "developer")
+#: The names of the length; where a client says both, the first one counts.
+_LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,8 @@ def encode(
         body |= _sampling(request, quirks, dropped)
         if request.keep_alive is not None:
             dropped.append("keep_alive")
+    if operation is Operation.CHAT and manner.length != "auto":
+        _rename_length(body, manner.length)
     body["model"] = model
     body["stream"] = not manner.whole
     options = body.pop("stream_options", None)
@@ -123,6 +128,13 @@ def _rename_system(body: dict[str, object], quirks: Quirks) -> None:
             {**turn, "role": role} if isinstance(turn, dict) and turn.get("role") in _SYSTEM_ROLES else turn
             for turn in messages
         ]
+
+
+def _rename_length(body: dict[str, object], name: str) -> None:
+    """The one name of the length that the server takes."""
+    said = [value for length in _LENGTHS if (value := body.pop(length, None)) is not None]
+    if said:
+        body[name] = said[0]
 
 
 def _chat(request: Request, quirks: Quirks, dropped: list[str]) -> dict[str, object]:

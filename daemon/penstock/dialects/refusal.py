@@ -72,23 +72,25 @@ def refusal(status: int, body: bytes) -> BackendRefused:
     if isinstance(said, str):
         said = " ".join(said.split())[:300] or f"HTTP {status} without a word"
     told = failed(said)
-    message, shown = told.message, 502
+    message, shown, logged = told.message, 502, f"the backend answered with HTTP {status}"
     if 300 <= status < 400:
-        message = f"the backend answered with a redirect (HTTP {status}): set the URL that it leads to"
+        message = logged = f"the backend answered with a redirect (HTTP {status}): set the URL that it leads to"
     elif status in (401, 403, 407):
-        message = f"the backend refused penstock's key (HTTP {status}): {message}"
+        logged = f"the backend refused penstock's key (HTTP {status})"
+        message = f"{logged}: {message}"
         if status == 403 and not body:
             message += "; an Ollama without keys refuses a host name that it does not know in this way"
     elif 400 <= status < 600:
         shown = status
     else:
-        message = f"the backend answered with HTTP {status}: {message}"
+        message = f"{logged}: {message}"
     return BackendRefused(
         message,
         status=shown,
         backend_code=told.code,
         backend_type=told.type,
         retry_after=_BUSY if status == 503 else None,
+        logged=logged,
     )
 
 

@@ -25,6 +25,7 @@ KINDS = {
     "not reloaded": "f27e49903674450987ab506d4a6a1770",
     "stopping": "59823750d05d41fc8044539630c1b1c3",
     "stream ended": "7ad981cb45314421bc240d81bc666ef0",
+    "stream content": "002743666ba542dca383b7494101991a",
     "request refused": "a7d4bf9288d5464caf8d84bdd5976685",
     "target failed, trying the next": "541b8458015a4fc5a61719dfc2d8dbc6",
     "a bug in penstock": "bd7627bce955498392f2b207609dd260",

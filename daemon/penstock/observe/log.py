@@ -1,4 +1,4 @@
-"""The log: one readable line per event on stderr, or JSON; never per chunk, never a prompt or an answer.
+"""The log: one readable line per event on stderr, or JSON; never per chunk, no prompt or answer that is not asked for.
 
 Where stderr leads to systemd's journal, it gets fields instead (:mod:`penstock.observe.journal`).
 """

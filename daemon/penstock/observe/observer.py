@@ -6,16 +6,21 @@ import math
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from penstock.chat.reasons import Reason
 from penstock.errors import PenstockError
 from penstock.observe.log import logger
 from penstock.observe.metrics import Metrics
+from penstock.relay.content import Content
 from penstock.relay.outcome import Outcome
 from penstock.relay.stream import Plan
 
 #: Ends that an owner need not be warned of.
 QUIET = frozenset({Reason.COMPLETED, Reason.CLIENT_GONE, Reason.SHUTDOWN, Reason.KILLED, Reason.SUPERSEDED})
 
+#: Characters of one field of what was asked and answered: a pipe takes all of them in one go.
+LONGEST_CONTENT = 8192
 #: What goes on is told again after this many seconds.
 TOLD_AGAIN = 60.0
 OUT_OF_DESCRIPTORS = (
@@ -42,6 +47,8 @@ class Observer:
         self.metrics.ended(outcome)
         log = self._log.info if outcome.reason in QUIET else self._log.warning
         log("stream ended", **line(outcome))
+        if outcome.content is not None:
+            self._log.info("stream content", stream=outcome.stream, **content(outcome.content))
         if self._hear is not None:
             self._hear(outcome)
 
@@ -101,6 +108,19 @@ def line(outcome: Outcome) -> dict[str, object]:
     }
     fields |= {f"in_{phase.value}": seconds(spent) for phase, spent in outcome.phases.items() if spent >= 0.0005}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def content(told: Content) -> dict[str, str]:
+    """What was asked and answered, as far as there is some, with the middle of a long text left out."""
+    return {name: shortened(text) for name, text in msgspec.structs.asdict(told).items() if text}
+
+
+def shortened(text: str) -> str:
+    left_out = len(text) - LONGEST_CONTENT
+    if left_out <= 0:
+        return text
+    half = LONGEST_CONTENT // 2
+    return f"{text[:half]} [… {left_out} characters …] {text[-half:]}"
 
 
 def seconds(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 import trio
@@ -25,13 +26,15 @@ class Account:
         "gaps",
         "last_token_at",
         "life",
+        "new_life",
         "phase_since",
         "phases",
         "started",
     )
 
-    def __init__(self, clocks: Clocks, started: float) -> None:
-        self.life = Life()
+    def __init__(self, clocks: Clocks, started: float, new_life: Callable[[], Life] = Life) -> None:
+        self.new_life = new_life
+        self.life = new_life()
         self.clocks = clocks
         self.started = started
         self.phases: dict[Phase, float] = {}
@@ -62,7 +65,7 @@ class Account:
     def start_over(self) -> None:
         """This target failed before the first content, and another one is tried."""
         self.enter(Step.RETRY)
-        self.life = Life()
+        self.life = self.new_life()
 
     def tokens_at(self, now: float) -> None:
         """A read brought tokens."""

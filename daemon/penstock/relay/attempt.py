@@ -181,7 +181,9 @@ class Attempt:
                 pass
         refused = self._backend.south.refusal(head.status_code, bytes(body))
         if 300 <= head.status_code < 400:
-            refused.message += leads_to(head.headers.get("location", ""))
+            where = leads_to(head.headers.get("location", ""))
+            refused.message += where
+            refused.logged += where
         wait = head.headers.get("retry-after", "")
         if wait.isdecimal() and len(wait) < 6:
             # in seconds; what is a date says no more than our own guess (RFC 9110 10.2.3)

@@ -8,6 +8,7 @@ import msgspec
 
 from penstock.chat.lifecycle import Phase
 from penstock.chat.reasons import Reason
+from penstock.relay.content import Content
 
 #: Upper edges of the histogram of gaps between tokens, in seconds; the last bucket is open.
 GAP_EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -42,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool
     reason: Reason
     phase: Phase  #: in which the end came
-    message: str | None  #: of the error, where the end was one
+    message: str | None  #: of the error, where the end was one, as it may be logged
     attempts: int
     #: seconds spent in each phase, of all attempts
     phases: dict[Phase, float]
@@ -60,3 +61,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     #: how long the backend's connection outlived its client; None: the client stayed
     orphaned: float | None
     gaps: Gaps
+    content: Content | None = None  #: where server.log_content wants it

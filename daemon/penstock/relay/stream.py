@@ -1,6 +1,6 @@
 """One stream, from the request read to the last byte, in one task: when that returns, all of it is gone.
 
-Two scopes.  The outer one is cancelled when the client has left: nobody is there to be told.  The one inside it,
+Two scopes.  The outer one, the client's, is cancelled when it has left: nobody is there to be told.  The one inside it,
 *work*, carries the total budget and is cancelled when the owner or the daemon ends the stream; what is left then is to
 tell the client why.  Budgets inside an attempt are errors raised by its clocks, not scopes of their own.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import trio
 
-from penstock.chat.lifecycle import Phase, Step
+from penstock.chat.lifecycle import Life, Phase, Step
 from penstock.chat.reasons import Reason
 from penstock.chat.request import Request
 from penstock.dialects.base import Call, Identity, Northbound, Writer
@@ -23,6 +23,7 @@ from penstock.relay.account import Account
 from penstock.relay.attempt import Attempt
 from penstock.relay.backends import Backend
 from penstock.relay.clocks import Clocks
+from penstock.relay.content import Recorded
 from penstock.relay.delivery import Client, Delivery
 from penstock.relay.live import Live
 from penstock.relay.outcome import Outcome
@@ -50,7 +51,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 class Stream:
     """``run`` it once.  ``report`` gets the outcome, whatever happens; ``failed`` the outcome of an attempt that was
-    followed by another; ``bug`` an exception that should not have been.
+    followed by another; ``bug`` an exception that should not have been.  ``log_content``: what was asked and answered
+    is part of the outcome.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Stream:
         live: Live,
         generation: int = 1,
         pace: Pace,
+        log_content: bool = False,
         report: Callable[[Outcome], None],
         failed: Callable[[Plan, Reason, str], None],
         bug: Callable[[str, Exception], None],
@@ -94,7 +97,8 @@ class Stream:
         self._passthrough: bool | None = None  #: of the writer; None: there is none yet
         self._dropped: tuple[str, ...] = ()
         self._clocks = Clocks(now, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts)
-        self._account = Account(self._clocks, now)
+        self._log_content = log_content
+        self._account = Account(self._clocks, now, Recorded if log_content else Life)
         self._delivery = Delivery(client)
 
     @property
@@ -184,7 +188,7 @@ class Stream:
                 if number == len(self._plans) or not may_try_next(error, content_sent=self._account.content_sent):
                     self._decided(attempt.failed_at)
                     raise
-                self._failed(plan, Reason(error.code), error.message)
+                self._failed(plan, Reason(error.code), self._told(error))
                 self._account.start_over()
             else:
                 return
@@ -213,7 +217,7 @@ class Stream:
     async def _tell(self, error: PenstockError) -> None:
         """Tell the client why its stream ended."""
         reason = Reason(error.code) if isinstance(error, StreamError) else Reason.INTERNAL
-        self._settle(reason, error.message)
+        self._settle(reason, self._told(error))
         client = self._delivery.client
         if isinstance(error, ClientError):
             client.cut()
@@ -225,6 +229,10 @@ class Stream:
             await self._delivery.fail(error, self._north.error(error), write)
         except ClientError:
             client.cut()
+
+    def _told(self, error: PenstockError) -> str:
+        """What the log may say of it."""
+        return error.message if self._log_content else error.logged
 
     def _completed(self) -> None:
         """The client has accepted the whole answer, but for the end of the body."""
@@ -279,13 +287,14 @@ class Stream:
             teardown=None if closed is None or ended is None else max(0.0, closed - ended),
             orphaned=closed - gone if closed is not None and gone is not None and gone <= closed else None,
             gaps=account.gaps,
+            content=account.life.content(self.request) if isinstance(account.life, Recorded) else None,
         )
 
 
 def header_text(text: str) -> str:
     """Text that may stand in a header: what a client or a backend wrote adds no line to it and fills no parser.
 
-    White space around a value is none of it (RFC 9110 5.5), and h11 refuses to write any.
+    White space around a value is none of it, and may not be written (RFC 9110 5.5).
     """
     shown = text.strip() if len(text) <= LONGEST_MARK else text[: LONGEST_MARK - 3].strip() + "..."
     if shown.isascii() and shown.isprintable():

@@ -38,6 +38,7 @@ def details(state: State) -> dict[str, object]:
         "version": penstock.__version__,
         "generation": state.number,
         "loaded": loaded.isoformat(timespec="seconds"),
+        "log_content": state.config.server.log_content,
         "older_generations": {
             number: streams for number, streams in sorted(state.live.by_generation().items()) if number != state.number
         },

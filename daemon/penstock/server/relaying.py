@@ -77,6 +77,7 @@ async def prepare(
             live=state.live,
             generation=state.number,
             pace=pace or state.pace,
+            log_content=state.config.server.log_content,
             report=state.report,
             failed=state.failed,
             bug=state.bug,

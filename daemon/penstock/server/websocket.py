@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 from quart import Blueprint, current_app, request
+from wsproto.frame_protocol import CloseReason
 
 from penstock.errors import ClientGone
 from penstock.server import handshake
@@ -37,7 +38,11 @@ async def chat() -> Work:
         async with trio.open_nursery() as nursery:
             chats = Chats(socket, state, nursery, path=path, model=model)
             nursery.start_soon(chats.retire)
-            await socket.listen(early, chats.hear)
+            try:
+                await socket.listen(early, chats.hear)
+            except Exception as error:
+                state.bug(f"WebSocket {path}", error)
+                socket.close(CloseReason.INTERNAL_ERROR, "a bug in penstock; its log has the details")
             chats.leave()
             if socket.fault is not None:
                 state.observer.refused("WebSocket", path, socket.fault)

@@ -21,8 +21,8 @@ import trio
 
 import penstock
 from penstock.chat.reasons import Reason
-from penstock.config.model import Config
-from penstock.errors import PenstockError
+from penstock.config.model import LOGS_CONTENT, Config
+from penstock.errors import NoBackend, PenstockError
 from penstock.observe.journal import journal_of
 from penstock.observe.log import configure, logger
 from penstock.policy.guard import GuardRules
@@ -35,6 +35,7 @@ from penstock.server.listener import Listener, address_of, bind_all
 from penstock.server.state import State
 from penstock.service import activation
 from penstock.service.generations import Generations, Secrets
+from penstock.service.lookout import look_out
 from penstock.service.notify import Notifier
 from penstock.service.reload import Reloader
 from penstock.service.signals import obey
@@ -159,6 +160,8 @@ class Daemon:
             f"{name} (rests)" if backend.health.resting(now) else name for name, backend in self.state.backends.items()
         ]
         status = f"{streams}; backends: {', '.join(backends) or 'none'}"
+        if self.state.config.server.log_content:
+            status = f"{LOGS_CONTENT}; {status}"
         if self.reloader is not None and self.reloader.fault is not None:
             status = f"not reloaded: {self.reloader.fault}; {status}"
         return {"STATUS": status}
@@ -186,20 +189,31 @@ def innermost(error: BaseException) -> BaseException:
 
 
 async def main(config: Config, path: Path | None, demo: bool) -> int:
-    """Serve until a signal; without a file that says otherwise, whatever local backends answer."""
+    """Serve until a signal; without a file that says otherwise, whatever local backends answer.
+
+    When none does, that is an error for somebody at a terminal, and nothing but early for a service manager.
+    """
     terminal = sys.stderr.isatty()
     trio.socket.set_custom_hostname_resolver(Lookups())
     async with trio.open_nursery() as nursery:
         simulated = await nursery.start(simulate.serve, simulate.Settings()) if demo else None
         source = Source(path, simulated.url if simulated is not None else None)
-        config = await source.completed(config, path)
+        notifier = Notifier.of(os.environ)
+        alone: NoBackend | None = None
+        try:
+            config = await source.completed(config, path)
+        except NoBackend as error:
+            if not notifier.is_heard:
+                raise
+            alone = error
         journal = journal_of(sys.stderr, os.environ)
 
         def set_up_log(config: Config) -> None:
             configure(config.server.log_level, config.server.log_format, journal)
+            if config.server.log_content:
+                logger().warning(LOGS_CONTENT)
 
         set_up_log(config)
-        notifier = Notifier.of(os.environ)
         daemon = Daemon(config, notifier=notifier, source=source, set_up_log=set_up_log)
         nursery.start_soon(pulse, daemon.lag, notifier, daemon.told, patience(os.environ, os.getpid()))
         # A signal that comes right after the line "listening" finds somebody who obeys it.
@@ -220,6 +234,9 @@ async def main(config: Config, path: Path | None, demo: bool) -> int:
                 pid=os.getpid(),
             )
             notifier.tell({"READY": 1, **daemon.told()})
+            if alone is not None and daemon.reloader is not None:
+                logger().warning("no backend yet", message=" ".join(alone.message.split()))
+                nursery.start_soon(look_out, daemon, daemon.reloader)
             await obey(daemon, signals, terminal=terminal)
         nursery.cancel_scope.cancel(reason="the daemon has stopped")
     return 0

@@ -14,6 +14,7 @@ import trio
 from penstock.chat.models import Model
 from penstock.config.addresses import TcpAddress, UnixAddress, parse_listen
 from penstock.config.load import Loaded
+from penstock.config.model import LOGS_CONTENT
 from penstock.config.positions import Path
 from penstock.config.secrets import Reference, resolve
 from penstock.dialects.registry import SOUTHBOUND
@@ -72,6 +73,8 @@ class Examination:
                 self._note("backends", "fault", "there are none", "start a server, or name one in [backends]")
         door = await self._running()
         await self._units()
+        if self.config.server.log_content:
+            self._note("log", "warning", LOGS_CONTENT, "set it to false, and reload")
         self._addresses()
         self._secrets(running=door is not None)
         backends = build_backends(self.config, SOUTHBOUND, self._keys)

@@ -23,6 +23,11 @@ class Notifier:
     def of(cls, environ: Mapping[str, str]) -> Notifier:
         return cls(environ.get("NOTIFY_SOCKET"))
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a service manager."""
+        return self._address is not None
+
     def tell(self, state: Mapping[str, str | int]) -> None:
         """Send assignments such as READY=1 and STATUS=…; never waits, never fails."""
         if self._address is None:

@@ -34,6 +34,7 @@ class Process:
         assert self._process.stderr is not None
         self._stderr = self._process.stderr.fileno()
         os.set_blocking(self._stderr, False)
+        self._ended = False
         self._rest = b""
         self.lines: list[dict[str, Any]] = []
         #: what is no JSON line: tracebacks of an interpreter that dies, warnings
@@ -56,7 +57,7 @@ class Process:
         """Take the log's lines as they come."""
         while True:
             await trio.lowlevel.wait_readable(self._stderr)
-            if not self._take():
+            if self._ended or not self._take():
                 return
             self._more.unpark_all()
 
@@ -118,6 +119,8 @@ class Process:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         assert self._process.stderr is not None
+        # The reader may have been woken by the end, and not have run yet.
+        self._ended = True
         self._process.stderr.close()
 
 

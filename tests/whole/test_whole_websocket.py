@@ -198,13 +198,16 @@ async def test_the_library_is_told_why_it_is_closed(process: Process) -> None:
     with trio.fail_after(20):
         assert await with_library(process, binary) == (1003, "penstock takes text only")
         async with trio.open_nursery() as nursery:
-            told = []
+            connected, told = trio.Event(), []
+
+            def stay(socket: ClientConnection) -> tuple[int | None, str | None]:
+                trio.from_thread.run_sync(connected.set)
+                return use(socket)
 
             async def wait() -> None:
-                told.append(await with_library(process, use))
+                told.append(await with_library(process, stay))
 
             nursery.start_soon(wait)
-            async with books(process) as account:
-                await account.until(lambda health: True)
+            await connected.wait()
             process.signal(signal.SIGTERM)
     assert told == [(1001, "penstock is shutting down: connect again")]

@@ -22,7 +22,7 @@ from penstock.policy.admission import Gate
 from penstock.policy.routing import Target
 from penstock.relay.backends import Backend
 from penstock.relay.delivery import Headers
-from penstock.relay.link import Link, StreamLink
+from penstock.relay.link import Link, LinkBroken
 from penstock.relay.live import Live
 from penstock.relay.outcome import Outcome
 from penstock.relay.stream import Pace, Plan, Stream
@@ -120,11 +120,34 @@ class FakeClient:
         return self._here
 
 
-class MemoryLink(StreamLink):
-    """A connection that may be kept: memory does not go stale."""
+class MemoryLink:
+    """A connection in memory, which never goes stale."""
+
+    def __init__(self, stream: trio.StapledStream) -> None:
+        self._stream = stream
+
+    async def receive(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some())
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise LinkBroken(str(error)) from error
+
+    def send_now(self, data: memoryview) -> int:
+        return 0
+
+    async def send_some(self, data: memoryview) -> int:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise LinkBroken(str(error)) from error
+        return len(data)
 
     def stale(self) -> bool:
         return False
+
+    def close(self) -> None:
+        self._stream.send_stream.close()
+        self._stream.receive_stream.close()
 
 
 class Conversation:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 import trio
-from playbook import NDJSON_HEAD, Conversation, Play
+from playbook import DONE, NDJSON_HEAD, Conversation, Play, chunk, finish
 
 from penstock.chat.reasons import Reason
-from penstock.config.model import Manner
+from penstock.config.model import MANNER, Manner
 
 WHOLE = Manner(stream="never", piece=10)
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -52,6 +52,32 @@ async def test_heartbeats_then_the_answer_in_pieces(nursery: trio.Nursery, autoj
     (told,) = [delta["tool_calls"][0] for delta in deltas if delta.get("tool_calls")]
     assert (told["function"]["name"], told["function"]["arguments"]) == ("look", '{"at":1}')
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"  # type: ignore[index]
+    play.assert_nothing_left()
+
+
+@pytest.mark.parametrize("manner", [WHOLE, MANNER], ids=["whole", "streamed at once"])
+async def test_what_came_before_a_broken_call_is_told(
+    manner: Manner, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    play = Play(nursery, manner=manner, north="ollama")
+    client = play.asks()
+    backend = await play.backend()
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at":'}}
+    if manner is WHOLE:
+        await backend.begins(JSON_HEAD)
+        await backend.says(answer(tool_calls=[call]))
+        await backend.ends()
+    else:
+        await backend.begins()
+        await backend.says(chunk(TEXT) + chunk(delta={"tool_calls": [call]}) + finish("tool_calls") + DONE)
+
+    outcome = await play.outcome()
+    assert outcome.reason is Reason.BACKEND_GARBLED
+    *said, error = [json.loads(line) for line in client.got.splitlines()]
+    assert "".join(line["message"]["content"] for line in said) == TEXT
+    assert not any(line["done"] for line in said)
+    assert "no JSON object: look" in error["error"]
+    assert client.finished
     play.assert_nothing_left()
 
 

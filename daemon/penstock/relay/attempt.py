@@ -213,11 +213,8 @@ class Attempt:
                         clocks.progressed(now)
                         if life.tokens != tokens:
                             account.tokens_at(now)
-                    if life.phase is not phase:
+                    if anew := life.phase is not phase:
                         account.entered(phase)
-                        # To move a deadline costs more than to find at an early one that nothing is due.
-                        if (due := clocks.due()) < scope.deadline:
-                            scope.deadline = due
                     if not (life.tokens or life.finish):
                         held += events
                         out = b""
@@ -231,8 +228,11 @@ class Attempt:
                             await client.drain(clocks.timeouts.write)
                             now = trio.current_time()
                             clocks.held_up(now)
-                            scope.deadline = clocks.due()
+                            anew = True
                         clocks.sent(now)
+                    # To move a deadline costs more than to find at an early one that nothing is due.
+                    if anew and (due := clocks.due()) < scope.deadline:
+                        scope.deadline = due
                     if life.failure is not None:
                         raise error_of(life.failure)
                     if not data:

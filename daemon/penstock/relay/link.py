@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import ssl
 from typing import Protocol
 
 import trio
@@ -90,53 +89,6 @@ class SocketLink:
             self._sock.close()
 
 
-class StreamLink:
-    """Any trio stream: TLS, or memory in tests."""
-
-    __slots__ = ("_close", "_stream")
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def receive(self) -> bytes:
-        try:
-            return bytes(await self._stream.receive_some(READ_SIZE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
-            raise LinkBroken(reason_of(error)) from error
-
-    def send_now(self, data: memoryview) -> int:
-        return 0
-
-    async def send_some(self, data: memoryview) -> int:
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
-            raise LinkBroken(reason_of(error)) from error
-        return len(data)
-
-    def stale(self) -> bool:
-        # Bytes of TLS cannot be looked at without waiting: such connections are not kept.
-        return True
-
-    def close(self) -> None:
-        close_now(self._stream)
-
-
-def close_now(stream: object) -> None:
-    """Close any of trio's streams without waiting, and so without TLS's farewell, which nobody would read."""
-    match stream:
-        case trio.SSLStream():
-            close_now(stream.transport_stream)
-        case trio.StapledStream():
-            close_now(stream.send_stream)
-            close_now(stream.receive_stream)
-        case trio.SocketStream():
-            stream.socket.close()
-        case _:
-            # trio's memory streams; importing their types would bring a test runner into the daemon
-            stream.close()  # type: ignore[attr-defined]
-
-
 async def connect(host: str, port: int) -> socket.socket:
     """A connected non-blocking socket.  Raises OSError.
 
@@ -184,7 +136,7 @@ def exhausted(error: OSError) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The readable part of an operating system's or TLS error, for a message."""
+    """The readable part of an operating system's error, for a message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

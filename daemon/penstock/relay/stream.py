@@ -23,7 +23,7 @@ from penstock.relay.account import Account
 from penstock.relay.attempt import Attempt
 from penstock.relay.backends import Backend
 from penstock.relay.clocks import Clocks
-from penstock.relay.content import Recorded
+from penstock.relay.content import Content, Recorded
 from penstock.relay.delivery import Client, Delivery
 from penstock.relay.live import Live
 from penstock.relay.outcome import Outcome
@@ -52,7 +52,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """``run`` it once.  ``report`` gets the outcome, whatever happens; ``failed`` the outcome of an attempt that was
     followed by another; ``bug`` an exception that should not have been.  ``log_content``: what was asked and answered
-    is part of the outcome.
+    is part of the outcome; whoever wants that no more before the end gets nothing of it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Stream:
         live: Live,
         generation: int = 1,
         pace: Pace,
-        log_content: bool = False,
+        log_content: Callable[[], bool] = lambda: False,
         report: Callable[[Outcome], None],
         failed: Callable[[Plan, Reason, str], None],
         bug: Callable[[str, Exception], None],
@@ -98,7 +98,7 @@ class Stream:
         self._dropped: tuple[str, ...] = ()
         self._clocks = Clocks(now, grace=pace.grace, heartbeat=pace.heartbeat, timeouts=plans[0].target.timeouts)
         self._log_content = log_content
-        self._account = Account(self._clocks, now, Recorded if log_content else Life)
+        self._account = Account(self._clocks, now, Recorded if log_content() else Life)
         self._delivery = Delivery(client)
 
     @property
@@ -232,7 +232,7 @@ class Stream:
 
     def _told(self, error: PenstockError) -> str:
         """What the log may say of it."""
-        return error.message if self._log_content else error.logged
+        return error.message if self._log_content() else error.logged
 
     def _completed(self) -> None:
         """The client has accepted the whole answer, but for the end of the body."""
@@ -287,8 +287,13 @@ class Stream:
             teardown=None if closed is None or ended is None else max(0.0, closed - ended),
             orphaned=closed - gone if closed is not None and gone is not None and gone <= closed else None,
             gaps=account.gaps,
-            content=account.life.content(self.request) if isinstance(account.life, Recorded) else None,
+            content=self._content(),
         )
+
+    def _content(self) -> Content | None:
+        """What the log gets of it, if it gets any."""
+        life = self._account.life
+        return life.content(self.request) if isinstance(life, Recorded) and self._log_content() else None
 
 
 def header_text(text: str) -> str:

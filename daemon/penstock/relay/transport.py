@@ -7,18 +7,17 @@ looked at before it is used again.  No redirects, no environment proxies, no coo
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 
 import httpx
-import trio
 
 import penstock
 from penstock.errors import ConnectFailed, Exhausted
 from penstock.relay.exchange import Exchange
 from penstock.relay.heads import request_head, with_body
-from penstock.relay.link import Link, LinkBroken, SocketLink, StreamLink, connect, exhausted, reason_of
+from penstock.relay.link import Link, LinkBroken, SocketLink, connect, exhausted, reason_of
+from penstock.relay.tls import TlsLink, client_context
 
 USER_AGENT = f"penstock/{penstock.__version__}"
 
@@ -50,7 +49,7 @@ class Transport(httpx.AsyncBaseTransport):
                 *headers,
             ]
         )
-        self._tls = ssl.create_default_context() if self.base.scheme == "https" else None
+        self._tls = client_context() if self.base.scheme == "https" else None
         self._dial = dial or self._dial_network
 
     @property
@@ -122,16 +121,13 @@ class Transport(httpx.AsyncBaseTransport):
             raise ConnectFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
         if self._tls is None:
             return SocketLink(sock)
-        raw = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        stream = trio.SSLStream(raw, self._tls, server_hostname=host, https_compatible=True)
-        link = StreamLink(stream)
+        link = TlsLink(sock, self._tls, host)
         done = False
         try:
-            await stream.do_handshake()
+            await link.shake_hands()
             done = True
-        except (trio.BrokenResourceError, LinkBroken) as error:
-            cause = error.__cause__ or error
-            raise ConnectFailed(f"no TLS with {host}:{port}: {reason_of(cause)}") from error
+        except LinkBroken as error:
+            raise ConnectFailed(f"no TLS with {host}:{port}: {error}") from error
         finally:
             if not done:
                 link.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from penstock.config.secrets import resolve
 from penstock.errors import BackendGarbled, ConfigError, ConnectFailed, ConnectTimeout
 from penstock.policy.keys import DIGEST
 from penstock.relay.exchange import Exchange
-from penstock.relay.link import Link, StreamLink, reason_of
+from penstock.relay.link import Link, SocketLink, reason_of
 from penstock.relay.transport import Transport
 
 #: The key to show to a daemon that wants one; before the keys of the file.
@@ -123,8 +124,9 @@ def owner_key(config: Config, environ: Mapping[str, str]) -> str | None:
 
 async def _dial(path: str) -> Link:
     try:
-        return StreamLink(await trio.open_unix_socket(path))
+        stream = await trio.open_unix_socket(path)
     except FileNotFoundError:
         raise ConnectFailed(f"there is no socket {path}") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect to unix:{path}: {reason_of(error)}") from error
+    return SocketLink(socket.socket(fileno=stream.socket.detach()))

@@ -9,7 +9,7 @@ import trio
 
 from penstock.errors import ConnectFailed
 from penstock.relay.link import LinkBroken, SocketLink, connect
-from penstock.relay.transport import Transport
+from penstock.relay.transport import KEPT, Transport
 
 
 @pytest.fixture
@@ -67,6 +67,36 @@ async def test_unasked_bytes_make_a_kept_connection_stale(listening: socket.sock
     peer.sendall(b"x")
     await trio.lowlevel.wait_readable(link._sock)
     assert link.stale()
+    link.close()
+    peer.close()
+
+
+@pytest.mark.parametrize(("age", "used"), [(KEPT - 1, True), (KEPT, False)])
+async def test_a_connection_that_was_kept_too_long_is_not_used(
+    age: float, used: bool, listening: socket.socket
+) -> None:
+    """Whoever is between may have forgotten it, without a word."""
+    now = 0.0
+    transport = Transport("http://{}:{}".format(*listening.getsockname()), clock=lambda: now)
+    request = transport.outgoing("GET", "/")
+    exchange = await transport.connect(request)
+    with listening.accept()[0] as peer:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await exchange.head()
+        exchange.close()
+        assert transport.idle == 1
+        now += age
+        kept = transport.reuse(request)
+        assert (kept is not None, transport.idle) == (used, 0)
+        if kept is not None:
+            kept.close()
+        assert peer.recv(1) == b""
+
+
+async def test_a_backend_that_vanishes_is_probed_for(listening: socket.socket) -> None:
+    link, peer = await linked(listening)
+    assert link._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert link._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
     link.close()
     peer.close()
 

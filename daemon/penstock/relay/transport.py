@@ -7,6 +7,7 @@ looked at before it is used again.  No redirects, no environment proxies, no coo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 
@@ -26,17 +27,36 @@ Headers = Sequence[tuple[str, str]]
 #: Ready heads of requests that are kept: a dialect has a handful, and a client may ask for more.
 MOST_HEADS = 64
 
+#: How long an unused connection is worth keeping; seconds.  After that a router between, or a backend that was switched
+#: off, may have forgotten it without a word, and a request on it would be answered by nobody.
+KEPT = 55.0
+
 #: How a connection is made; tests put memory streams here.
 Dial = Callable[[], Awaitable[Link]]
+
+
+def awake_or_not() -> float:
+    """Seconds that count while the machine sleeps, too: the other end's clock goes on."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Transport(httpx.AsyncBaseTransport):
     """All connections to one backend.  ``idle`` of them at most are kept between streams."""
 
-    def __init__(self, base: str, *, headers: Headers = (), idle: int = 4, dial: Dial | None = None) -> None:
+    def __init__(
+        self,
+        base: str,
+        *,
+        headers: Headers = (),
+        idle: int = 4,
+        dial: Dial | None = None,
+        clock: Callable[[], float] = awake_or_not,
+    ) -> None:
         self.base = httpx.URL(base.rstrip("/"))
         self._idle_limit = idle
-        self._idle: list[Link] = []
+        #: each with the time at which it is too old
+        self._idle: list[tuple[Link, float]] = []
+        self._clock = clock
         self._open = 0
         self._head = lru_cache(MOST_HEADS)(self._make_head)
         self._headers = httpx.Headers(
@@ -83,8 +103,8 @@ class Transport(httpx.AsyncBaseTransport):
     def reuse(self, outgoing: bytes) -> Exchange | None:
         """A kept connection for this request, the request not yet written; None where there is none."""
         while self._idle:
-            link = self._idle.pop()
-            if not link.stale():
+            link, too_old = self._idle.pop()
+            if self._clock() < too_old and not link.stale():
                 return self._begin(link, outgoing, reused=True)
             link.close()
         return None
@@ -100,12 +120,12 @@ class Transport(httpx.AsyncBaseTransport):
     def _closed(self, exchange: Exchange) -> None:
         self._open -= 1
         if exchange.reusable and len(self._idle) < self._idle_limit:
-            self._idle.append(exchange.release())
+            self._idle.append((exchange.release(), self._clock() + KEPT))
 
     def close_idle(self) -> None:
         """Close what no stream uses."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
     async def _dial_network(self) -> Link:
         host, scheme = self.base.host, self.base.scheme

@@ -29,6 +29,13 @@ def command(ctx: click.Context, file: Path | None, in_full: bool) -> None:
     read, no backend is asked.
 
     Exit status: 0 when the file is good, 78 when it is not.
+
+    Examples:
+
+    \b
+        penstock check
+        penstock check ./penstock.toml
+        penstock check --explain
     """
     path = file or find(os.environ)
     try:

@@ -1,14 +1,17 @@
-"""``penstock demo``: one stream to its end and one that is cut, seen from the client, from the backend and by penstock.
+"""``penstock demo``: a stream to its end, one that is cut and one that falls silent, as all three sides see them.
 
 The daemon and a simulated backend run in this process, on free ports; the client is plain httpx in a thread, so that
-what is timed is what a client sees.  Client and backend read the same clock, ``time.monotonic()``.
+what is timed is what a client sees.  Client, penstock and backend read the same clock, ``time.monotonic()``.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import httpx
@@ -17,7 +20,7 @@ import trio
 
 import penstock
 from penstock.chat.reasons import Reason
-from penstock.config.model import Config, Server
+from penstock.config.model import Config, Server, Timeouts
 from penstock.observe.log import configure
 from penstock.relay.outcome import Outcome
 from penstock.service.daemon import Daemon
@@ -25,23 +28,35 @@ from penstock.service.source import with_demo
 from penstock.simulate import server as simulate
 from penstock.simulate.records import RequestRecord
 
-#: Tokens of the first answer; tokens after which the second client leaves, and how many it would have got; per second.
-WHOLE, SEEN, CUT, RATE = 48, 20, 400, 30
-#: The promise: a backend connection is closed within this time of the client's leaving; seconds.
+#: Tokens of the first answer; tokens after which the second client leaves; those after which the third backend falls
+#: silent; how many both would have made; tokens per second.
+WHOLE, SEEN, SAID, MANY, RATE = 48, 20, 12, 400, 30
+#: The promise: a backend connection is closed within this time of what ends its stream; seconds.
 BOUND = 0.05
+#: The third backend may be silent for so long, and its client hears a heartbeat so often meanwhile; seconds.
+SILENCE, HEARTBEAT = 1.5, 0.4
 #: Whatever is waited for comes within this time or never; seconds.
 PATIENCE = 5.0
-COLUMNS = 76
 
 #: Model name -> what the simulated backend does.
 SCRIPTS = {
     "whole": f"tokens={WHOLE},rate={RATE},first=300ms,id=whole",
-    "cut": f"tokens={CUT},rate={RATE},first=300ms,id=cut",
+    "cut": f"tokens={MANY},rate={RATE},first=300ms,id=cut",
+    "silent": f"tokens={MANY},rate={RATE},first=300ms,fault=silence@{SAID},id=silent",
 }
 
-NEXT = """Try next:  penstock serve --demo    and in another terminal
-  curl -N http://127.0.0.1:11435/v1/chat/completions -H 'Content-Type: application/json' \\
-    -d '{"model": "sim:tokens=50,rate=10", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'"""
+NEXT = """Try next:  penstock serve --demo    and in another terminal, with Ctrl-C when you have seen enough,
+  curl -N http://127.0.0.1:11435/api/generate -d '{"model": "sim:tokens=99,rate=10", "prompt": "Hello"}'"""
+
+#: Who did something -> the colour of its rows.
+COLOURS = {"client": "cyan", "penstock": "yellow", "backend": "magenta"}
+#: None: coloured where the output is a terminal.
+COLOURED = False if os.environ.get("NO_COLOR") else None
+#: Paragraphs are no wider than this, and no wider than the terminal; rows begin with so many columns of when and who.
+WIDEST, MARGIN = 78, 23
+
+#: When on the common clock, who, what.
+Row = tuple[float, str, str]
 
 
 class Heard(msgspec.Struct):
@@ -50,12 +65,13 @@ class Heard(msgspec.Struct):
     asked: float
     first: float = 0.0
     last: float = 0.0
-    over: float = 0.0  #: the terminal marker came, or the client has decided to leave
+    over: float = 0.0  #: the terminal marker or an error came, or the client has decided to leave
+    beats: list[float] = []  #: heartbeats
     tokens: int = 0
     text: str = ""
     finish: str | None = None
     done: bool = False  #: the terminal marker came
-    error: str | None = None  #: told in-band
+    error: dict[str, Any] | None = None  #: told in-band
 
     def note(self, data: str) -> str:
         """Take in the data of one event; returns its text."""
@@ -64,8 +80,8 @@ class Heard(msgspec.Struct):
             return ""
         event = json.loads(data)
         if "error" in event:
-            self.error = event["error"]["message"]
-            return ""
+            self.error = event["error"]
+            return f" [{event['error']['message']}]"
         choice = event["choices"][0]
         self.finish = choice["finish_reason"]
         token: str = choice["delta"].get("content", "")
@@ -87,30 +103,45 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     heard: Heard
     outcome: Outcome
+    reported: float  #: when penstock was done with it
     record: RequestRecord
 
     @property
-    def closed_after(self) -> float:
-        """Seconds from the client's leaving until the backend saw its connection closed."""
-        assert self.record.peer_closed_at is not None
-        return self.record.peer_closed_at - self.heard.over
+    def reason(self) -> Reason:
+        return self.outcome.reason
+
+    @property
+    def closed(self) -> float:
+        """When the backend saw its connection closed, or had ended the stream itself."""
+        closed = self.record.peer_closed_at or self.record.ended_at
+        assert closed is not None
+        return closed
+
+    @property
+    def silent(self) -> float:
+        """When the backend had been silent for too long."""
+        assert self.record.last_byte_at is not None
+        return self.record.last_byte_at + SILENCE
 
 
 @click.command("demo")
 def command() -> None:
     """Show a stream and its teardown, without any backend.
 
-    A chat goes through penstock to a simulated backend, token by token; a second one is cut in the middle by its
-    client. Then both are told as timelines: time to first token, speed, the reason of the end, and how soon the
-    backend was stopped. It takes four seconds and needs no configuration.
+    Three chats go through penstock to a simulated backend, token by token: one to its end, one whose client leaves in
+    the middle, one whose backend falls silent. Each is then told as a timeline: time to first token, speed, who ended
+    it and why, and how soon the backend's connection was closed. It takes seven seconds and needs no configuration.
 
-    Exit status: 0 when all was as it should be, 1 when not; the last lines say what.
+    Exit status: 0 when all was as it should be, 1 when not; the last line says what was wrong.
     """
     configure("error", "console")
     try:
         faults = trio.run(show)
     except* KeyboardInterrupt:
         raise click.Abort from None
+    except* BrokenPipeError as errors:
+        # click knows what that means: whoever read along has seen enough
+        raise errors.exceptions[0] from None
     except* trio.TooSlowError:
         raise click.ClickException(f"a stream had no end within {PATIENCE:g} s of its client's") from None
     except* httpx.HTTPError as errors:
@@ -122,40 +153,50 @@ def command() -> None:
 
 async def show() -> list[str]:
     """The whole demonstration; returns what was wrong."""
-    hear, outcomes = trio.open_memory_channel[Outcome](len(SCRIPTS))
+    hear, outcomes = trio.open_memory_channel[tuple[float, Outcome]](len(SCRIPTS))
     async with trio.open_nursery() as nursery:
         simulated = await nursery.start(simulate.serve, simulate.Settings(models=SCRIPTS))
-        config = with_demo(Config(server=Server(listen=("127.0.0.1:0",))), simulated.url)
-        (address,) = await nursery.start(Daemon(config, hear.send_nowait).serve)
+        daemon = Daemon(configuration(simulated.url), lambda outcome: hear.send_nowait((time.monotonic(), outcome)))
+        (address,) = await nursery.start(daemon.serve)
 
-        async def chat(model: str, leave_after: int | None) -> Told:
+        async def chat(model: str, leave_after: int | None = None) -> Told:
             heard = await trio.to_thread.run_sync(converse, address, model, leave_after, abandon_on_cancel=True)
             with trio.fail_after(PATIENCE):
-                outcome = await outcomes.receive()
-                if leave_after is not None:
-                    await simulated.records.until(
-                        lambda: any(r.peer_closed_at for r in simulated.records.stream(model))
-                    )
-            return Told(heard=heard, outcome=outcome, record=simulated.records.stream(model)[-1])
+                reported, outcome = await outcomes.receive()
+                record = simulated.records.stream(model)[-1]
+                await simulated.records.until(lambda: record.end is not None)
+            return Told(heard=heard, outcome=outcome, reported=reported, record=record)
 
-        click.echo(f"penstock {penstock.__version__} on {address}, before a simulated backend on {simulated.url}")
-        heading("A chat, to its end")
-        whole = await chat("whole", None)
+        say(f"penstock {penstock.__version__} on {address}, a simulated backend on {simulated.url}")
+        heading("1. A chat, to its end")
+        whole = await chat("whole")
         timeline(whole, rows_of_whole(whole))
-        heading(f"Another, whose client leaves after {SEEN} of {CUT} tokens")
+        heading(f"2. Another, whose client leaves after {SEEN} of {MANY} tokens")
         cut = await chat("cut", SEEN)
         timeline(cut, rows_of_cut(cut))
+        heading(f"3. A third, whose backend falls silent after {SAID} of {MANY} tokens, its connection open")
+        silent = await chat("silent")
+        timeline(silent, rows_of_silent(silent))
         nursery.cancel_scope.cancel(reason="all is shown")
-    faults = [*faults_of_whole(whole), *faults_of_cut(cut)]
+    faults = [*faults_of_whole(whole), *faults_of_cut(cut), *faults_of_silent(silent)]
     if not faults:
-        verdict = f"All as it should be: no token lost, and the backend stopped within {milliseconds(BOUND)}."
-        click.secho(f"\n{verdict}", fg="green")
-    click.echo(f"\n{NEXT}")
+        bound = milliseconds(BOUND)
+        say(f"\nAll as it should be: no token lost, and each dead stream's backend stopped within {bound}.", fg="green")
+    say(f"\n{NEXT}")
     return faults
 
 
+def configuration(url: str) -> Config:
+    """The defaults, but for a free port and a patience that can be watched."""
+    server = Server(listen=("127.0.0.1:0",), heartbeat=HEARTBEAT)
+    return with_demo(Config(server=server, timeouts=Timeouts(silence=SILENCE)), url)
+
+
+# --- the client ------------------------------------------------------------------------------------------------------
+
+
 def converse(address: str, model: str, leave_after: int | None) -> Heard:
-    """Ask for a chat and print it as it comes; leave after so many tokens."""
+    """Ask for a chat and print it as it comes, heartbeats as dots; leave after so many tokens."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Count."}]}
     column = 0
     with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
@@ -163,85 +204,132 @@ def converse(address: str, model: str, leave_after: int | None) -> Heard:
         with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             for line in response.iter_lines():
-                # what does not begin like this is a comment, or the blank line after an event
-                if line.startswith("data: "):
-                    column = type_out(heard.note(line.removeprefix("data: ")), column)
+                if line.startswith(":"):
+                    heard.beats.append(time.monotonic())
+                    column = type_out(" .", column, fg="yellow")
+                elif line.startswith("data: "):
+                    text = heard.note(line.removeprefix("data: "))
+                    column = type_out(text, column, fg="red" if heard.error else "cyan")
                     # leaving the loop closes the connection
                     heard.over = time.monotonic()
                     if heard.tokens == leave_after or heard.error:
                         break
-    click.echo()
+    say("")
     return heard
 
 
-def type_out(token: str, column: int) -> int:
-    """Print a token as part of a paragraph; returns the column after it."""
-    if column + len(token) > COLUMNS:
-        click.echo()
+def type_out(text: str, column: int, fg: str) -> int:
+    """Print a piece as part of a paragraph; returns the column after it."""
+    if column + len(text) > width():
+        say("")
         column = 0
-    click.secho(token, fg="cyan", nl=False)
-    return column + len(token)
+    say(text, fg=fg, nl=False)
+    return column + len(text)
+
+
+# --- the timelines ---------------------------------------------------------------------------------------------------
+
+
+def rows_of_whole(told: Told) -> Iterator[Row]:
+    heard = told.heard
+    yield from rows_of_start(heard)
+    yield heard.last, "client", f"last token: {heard.tokens} tokens, {heard.speed:.1f} tokens/s"
+    yield told.reported, "penstock", f"ended by the backend: {told.reason}"
+    if told.record.peer_closed_at is None:
+        yield told.reported, "backend", "its connection is kept for the next stream"
+
+
+def rows_of_cut(told: Told) -> Iterator[Row]:
+    heard = told.heard
+    yield from rows_of_start(heard)
+    yield heard.over, "client", f"leaves: {heard.tokens} tokens, {heard.speed:.1f} tokens/s"
+    yield told.reported, "penstock", f"ended by the client: {told.reason}"
+    late = milliseconds(told.closed - heard.over)
+    yield told.closed, "backend", f"connection closed {late} after the client left"
+
+
+def rows_of_silent(told: Told) -> Iterator[Row]:
+    heard = told.heard
+    yield from rows_of_start(heard)
+    yield heard.last, "client", f"last token: {heard.tokens} tokens, {heard.speed:.1f} tokens/s"
+    if heard.beats:
+        yield heard.beats[0], "client", f"the first of {len(heard.beats)} heartbeats, the dots above"
+    yield told.silent, "penstock", f"has waited {SILENCE:g} s, its silence budget"
+    yield told.reported, "penstock", f"ended by penstock: {told.reason}"
+    late = milliseconds(told.closed - told.silent)
+    yield told.closed, "backend", f"connection closed {late} after the budget was spent"
+    if heard.error:
+        yield heard.over, "client", f"is told why: {heard.error['code']}"
+
+
+def rows_of_start(heard: Heard) -> Iterator[Row]:
+    yield heard.asked, "client", "asks"
+    yield heard.first, "client", f"first token; time to first token {milliseconds(heard.first - heard.asked)}"
+
+
+def timeline(told: Told, rows: Iterator[Row]) -> None:
+    """Rows in the order of their moments, in milliseconds since the request."""
+    say("")
+    for moment, who, event in sorted(rows, key=lambda row: row[0]):
+        lines = click.wrap_text(event, width() - MARGIN).splitlines()
+        say(f"{(moment - told.heard.asked) * 1e3:8.0f} ms  ", nl=False)
+        say(f"{who:8}  ", nl=False, fg=COLOURS[who])
+        say(f"\n{'':{MARGIN}}".join(lines))
 
 
 def heading(title: str) -> None:
-    click.secho(f"\n{title}", bold=True)
+    say(f"\n{title}", bold=True)
 
 
-def timeline(told: Told, rows: list[tuple[float, str]]) -> None:
-    """Rows of moment and event, in milliseconds since the request."""
-    click.echo()
-    for moment, event in rows:
-        click.echo(f"{(moment - told.heard.asked) * 1e3:8.0f} ms  {event}")
+def say(text: str, *, nl: bool = True, **style: Any) -> None:
+    click.secho(text, nl=nl, color=COLOURED, **style)
 
 
-def rows_of_whole(told: Told) -> list[tuple[float, str]]:
-    heard = told.heard
-    kept = "; its connection is kept for the next stream" if told.record.peer_closed_at is None else ""
-    return [
-        *rows_of_start(heard),
-        (heard.last, f"last token: {heard.tokens} tokens, {heard.speed:.1f} tokens/s"),
-        (heard.over, f"ended by the backend: {told.outcome.reason}{kept}"),
-    ]
-
-
-def rows_of_cut(told: Told) -> list[tuple[float, str]]:
-    heard, late = told.heard, told.closed_after
-    return [
-        *rows_of_start(heard),
-        (heard.over, f"the client leaves: {heard.tokens} tokens, {heard.speed:.1f} tokens/s"),
-        (
-            heard.over + late,
-            f"ended by the client: {told.outcome.reason}; backend connection closed {milliseconds(late)} later",
-        ),
-    ]
-
-
-def rows_of_start(heard: Heard) -> list[tuple[float, str]]:
-    return [
-        (heard.asked, "request sent"),
-        (heard.first, f"first token; time to first token {milliseconds(heard.first - heard.asked)}"),
-    ]
-
-
-def faults_of_whole(told: Told) -> Iterator[str]:
-    heard = told.heard
-    if heard.text != "".join(f" t{i}" for i in range(WHOLE)):
-        yield "the first answer is not what the backend sent"
-    if not heard.done or heard.finish != "stop":
-        yield "the first answer did not end with its finish reason and its terminal marker"
-    if told.outcome.reason is not Reason.COMPLETED:
-        yield f"the first stream ended with reason {told.outcome.reason}, not {Reason.COMPLETED}: {heard.error}"
-
-
-def faults_of_cut(told: Told) -> Iterator[str]:
-    heard = told.heard
-    if heard.text != "".join(f" t{i}" for i in range(SEEN)):
-        yield "the second answer is not what the backend sent"
-    if told.outcome.reason is not Reason.CLIENT_GONE:
-        yield f"the second stream ended with reason {told.outcome.reason}, not {Reason.CLIENT_GONE}"
-    if told.closed_after > BOUND:
-        yield f"the backend was stopped after {milliseconds(told.closed_after)}, not within {milliseconds(BOUND)}"
+def width() -> int:
+    """Columns for text."""
+    return max(MARGIN + 20, min(WIDEST, shutil.get_terminal_size().columns - 1))
 
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.{1 if seconds < 0.01 else 0}f} ms"
+
+
+# --- what was wrong --------------------------------------------------------------------------------------------------
+
+
+def faults_of_whole(told: Told) -> Iterator[str]:
+    heard = told.heard
+    if heard.text != counted(WHOLE):
+        yield "the first answer is not what the backend sent"
+    if not heard.done or heard.finish != "stop":
+        yield "the first answer did not end with its finish reason and its terminal marker"
+    if told.reason is not Reason.COMPLETED:
+        yield f"the first stream ended with reason {told.reason}, not {Reason.COMPLETED}: {told.outcome.message}"
+
+
+def faults_of_cut(told: Told) -> Iterator[str]:
+    if told.heard.text != counted(SEEN):
+        yield "the second answer is not what the backend sent"
+    if told.reason is not Reason.CLIENT_GONE:
+        yield f"the second stream ended with reason {told.reason}, not {Reason.CLIENT_GONE}"
+    yield from faults_of_close("second", told.closed - told.heard.over)
+
+
+def faults_of_silent(told: Told) -> Iterator[str]:
+    if told.heard.text != counted(SAID):
+        yield "the third answer is not what the backend sent"
+    if told.reason is not Reason.SILENCE:
+        yield f"the third stream ended with reason {told.reason}, not {Reason.SILENCE}"
+    if (told.heard.error or {}).get("code") != Reason.SILENCE:
+        yield "the third client was not told why its stream ended"
+    yield from faults_of_close("third", told.closed - told.silent)
+
+
+def faults_of_close(which: str, late: float) -> Iterator[str]:
+    if late > BOUND:
+        yield f"the {which} backend was stopped after {milliseconds(late)}, not within {milliseconds(BOUND)}"
+
+
+def counted(tokens: int) -> str:
+    """What the backend says."""
+    return "".join(f" t{i}" for i in range(tokens))

@@ -29,7 +29,12 @@ def new(name: str) -> None:
     """Print a new key, and what goes into the configuration for it.
 
     The key is shown this once and kept nowhere; the configuration holds its SHA-256 digest.  NAME is what the log calls
-    the client.
+    the client; "laptop" when it is left out.
+
+    Example:
+
+    \b
+        penstock key new editor
     """
     key = PREFIX + secrets.token_urlsafe(32)
     entry = f'[[keys]]\nname = {quoted(name)}\nkey = "{digest_text(key)}"'

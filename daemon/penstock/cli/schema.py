@@ -15,6 +15,11 @@ def command() -> None:
 
     Editors that know TOML (Even Better TOML, taplo) complete and check a file by it, once the file's first line is
     "#:schema PATH", with the path of the printed schema.
+
+    Example:
+
+    \b
+        penstock schema > ~/.config/penstock/penstock.schema.json
     """
     click.echo(text(), nl=False)
 

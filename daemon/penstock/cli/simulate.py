@@ -43,9 +43,11 @@ def _script(context: click.Context, parameter: click.Parameter, value: str) -> s
     show_default=True,
     metavar="HOST:PORT",
     callback=_address,
-    help="Where to listen. Port 0 takes one that is free.",
+    help="Where to listen; port 0 takes one that is free.",
 )
-@click.option("--slots", type=click.IntRange(1), help="Answers at a time; further requests wait without a byte.")
+@click.option(
+    "--slots", type=click.IntRange(1), metavar="N", help="Answers at a time; further requests wait without a byte."
+)
 @click.option(
     "--script",
     default="",
@@ -59,14 +61,14 @@ def _script(context: click.Context, parameter: click.Parameter, value: str) -> s
     multiple=True,
     metavar="NAME[=SCRIPT]",
     callback=_models,
-    help="List this model, with a script of its own. May be repeated.",
+    help="List this model, with a script of its own; may be repeated.",
 )
 def command(address: tuple[str, int], slots: int | None, script: str, models: dict[str, str]) -> None:
     """Run a stand-in backend that answers as it is told, and misbehaves on demand.
 
-    It speaks OpenAI (/v1/chat/completions, /v1/completions, /v1/models) and Ollama (/api/chat, /api/generate,
-    /api/tags, …) and generates counting text, " t0 t1 t2 …", so that a lost, doubled or reordered token shows.
-    The first line of output is the URL it listens on. SIGINT and SIGTERM end it at once.
+    It speaks OpenAI's, Ollama's, Anthropic's and KoboldCpp's dialect, at the paths of each, and generates counting
+    text, " t0 t1 t2 ...", so that a lost, doubled or reordered token shows.  The first line of output is the URL it
+    listens on.  SIGINT and SIGTERM end it at once, with exit status 0.
 
     What happens is scripted by the model name, or by the request header x-simulate, which wins:
 

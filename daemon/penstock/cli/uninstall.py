@@ -16,6 +16,8 @@ def command(user: bool, dry_run: bool) -> None:
     """Stop the service and remove its units.
 
     The configuration stays, and so do drop-ins that were added to the units.
+
+    Exit status: 0 when nothing is left of them, 1 when something failed.
     """
     manager = units.Manager.of(not user, os.environ)
     paths = [manager.folder / name for name in (*units.NAMES, units.NOTIFY_RELOAD)]

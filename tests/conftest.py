@@ -19,7 +19,9 @@ from outbound import recorder
 def pytest_configure(config: pytest.Config) -> None:
     folder = str(Path(recorder.__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
-    os.environ[recorder.NOTES] = os.path.join(tempfile.mkdtemp(prefix="outbound-"), "notes")
+    notes = tempfile.TemporaryDirectory(prefix="outbound-")
+    config.add_cleanup(notes.cleanup)
+    os.environ[recorder.NOTES] = os.path.join(notes.name, "notes")
     sys.addaudithook(recorder.hook)
 
 

@@ -119,7 +119,7 @@ def test_addresses_come_from_the_configuration_and_from_the_owners_commands() ->
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Transport"
     }
-    assert made == {"relay/backends.py", "service/discover.py", "service/door.py", "service/probe.py"}
+    assert made == {"relay/backends.py", "service/door.py", "service/probe.py"}
 
 
 # --- what a client says has no power ---------------------------------------------------------------------------------

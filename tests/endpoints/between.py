@@ -58,7 +58,7 @@ async def house(
     send, receive = trio.open_memory_channel[Outcome](100)
     daemon = Daemon(config, send.send_nowait)
     (address,) = await nursery.start(daemon.serve)
-    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=30.0) as client:
         yield House(daemon, client, receive)
 
 

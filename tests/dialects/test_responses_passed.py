@@ -285,6 +285,41 @@ def test_a_failure_goes_on_where_the_frames_stopped() -> None:
     assert last["response"]["output"] == [item]
 
 
+@pytest.mark.parametrize("numbered", [True, False], ids=["numbered", "told by their ids"])
+def test_what_is_not_done_is_told_as_far_as_it_came(numbered: bool) -> None:
+    """Two items at once, one of them done: the client's last event holds both, each in its place."""
+
+    def event(kind: str, index: int, **more: object) -> bytes:
+        return frame(f"response.{kind}", **({"output_index": index} if numbered else {}), **more)
+
+    thought = {"id": "r", "type": "reasoning", "summary": []}
+    words = {"id": "m", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    called = {**CALL, "status": "in_progress"}
+    out = writer()
+    body = b"".join(
+        [
+            CREATED,
+            event("output_item.added", 0, item=thought),
+            event("reasoning_summary_text.delta", 0, item_id="r", summary_index=0, delta="hm"),
+            event("reasoning_summary_text.delta", 0, item_id="r", summary_index=1, delta="oh"),
+            event("output_item.added", 1, item=words),
+            event("output_text.delta", 1, item_id="m", content_index=0, delta="He\n\n"),
+            event("output_text.delta", 1, item_id="m", content_index=0, delta="llo"),
+            event("output_item.added", 2, item=called),
+            event("function_call_arguments.delta", 2, item_id="fc_1", delta='{"a":'),
+            event("output_item.done", 0, item={**thought, "summary": ["whole"]}),
+        ]
+    )
+    assert out.write(read(body)) == body
+    last = json.loads(out.fail(BackendTruncated("it was cut")).partition(b"\ndata: ")[2])
+    said = {"type": "output_text", "text": "He\n\nllo", "annotations": []}
+    assert last["response"]["output"] == [
+        {**thought, "summary": ["whole"]},
+        {**words, "status": "incomplete", "content": [said]},
+        {**called, "status": "incomplete", "arguments": '{"a":'},
+    ]
+
+
 def test_heartbeats_take_no_number() -> None:
     out = writer()
     assert out.heartbeat() == b": keep-alive\n"

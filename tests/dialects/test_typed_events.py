@@ -92,8 +92,10 @@ def test_a_failure_is_the_last_event() -> None:
 
 
 def test_arguments_that_are_no_object_are_the_backends_fault() -> None:
+    it = writer()
+    it.write([ToolDelta(0, "c1", "look", "[1]"), CALLED])
     with pytest.raises(BackendGarbled, match="look"):
-        writer().write([ToolDelta(0, "c1", "look", "[1]"), CALLED])
+        it.end(Timing())
 
 
 def test_a_message_is_a_chat_of_one_turn() -> None:

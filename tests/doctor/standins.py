@@ -62,8 +62,11 @@ LM_STUDIO: Pages = {"/api/v0/models": listing("m"), "/v1/models": listing("m"), 
 PLAIN: Pages = {"/v1/models": listing("m"), "/v1/chat/completions": CHAT}
 
 
-async def serve(nursery: trio.Nursery, pages: Pages, *, otherwise: int = 404) -> str:
-    """Answer these pages, and everything else with a status; returns the URL.  A page that is None never comes."""
+async def serve(nursery: trio.Nursery, pages: Pages, *, otherwise: int = 404, key: str = "") -> str:
+    """Answer these pages, and everything else with a status; returns the URL.  A page that is None never comes.
+
+    With a ``key`` who does not bring it gets no page.
+    """
 
     async def converse(stream: trio.SocketStream) -> None:
         async with stream:
@@ -73,7 +76,7 @@ async def serve(nursery: trio.Nursery, pages: Pages, *, otherwise: int = 404) ->
                 if not data:
                     return
                 head += data
-            page = pages.get(head.split(b" ")[1].decode(), b"")
+            page = pages.get(head.split(b" ")[1].decode(), b"") if key.encode() in [*head.split(), b""] else b""
             if page is None:
                 await trio.sleep_forever()
             body = page if isinstance(page, bytes) else json.dumps(page).encode()

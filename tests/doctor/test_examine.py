@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from penstock.service import examine
 from penstock.service.daemon import Daemon
 from penstock.service.examine import Examination, Finding
 from penstock.simulate import server as simulate
+from ports import free_port
 
 PATIENCE = 5.0
 
@@ -35,10 +35,7 @@ def texts(findings: list[Finding], subject: str = "backend a") -> list[str]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        number = sock.getsockname()[1]
-        assert isinstance(number, int)
-        return number
+    return free_port()
 
 
 @pytest.fixture
@@ -117,6 +114,14 @@ async def test_a_backend(
     assert len(told) == len(expected), told
     for text, beginning in zip(told, expected, strict=True):
         assert text.startswith(beginning.replace("URL", url))
+
+
+async def test_a_koboldcpp_with_several_slots(file: Path, port: int, nursery: trio.Nursery) -> None:
+    """It would let requests wait where nobody sees them, and tell the counts of another's answer."""
+    write(file, port, await standins.serve(nursery, standins.KOBOLDCPP), "koboldcpp", "slots = 2")
+    (warning,) = [finding for finding in await found(file) if finding.state == "warning"]
+    assert warning.text.startswith("it has 2 slots")
+    assert warning.todo.startswith("set backends.a.slots = 1")
 
 
 async def test_a_wrong_kind_is_told_with_the_right_one(file: Path, port: int, nursery: trio.Nursery) -> None:

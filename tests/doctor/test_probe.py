@@ -14,9 +14,9 @@ from penstock.service import probe as probing
 from penstock.service.probe import Found, probe
 
 
-async def probed(url: str, kind: BackendKind = "openai") -> Found | None:
+async def probed(url: str, kind: BackendKind = "openai", key: str | None = None) -> Found | None:
     config = Config(backends={"a": Backend(kind=kind, url=url)})
-    return await probe(build_backends(config, SOUTHBOUND, {})["a"])
+    return await probe(build_backends(config, SOUTHBOUND, {"a": key} if key else {})["a"])
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,15 @@ async def probed(url: str, kind: BackendKind = "openai") -> Found | None:
 @pytest.mark.parametrize("path", ["", "/", "/v1"])
 async def test_a_kind(pages: standins.Pages, found: Found | None, path: str, nursery: trio.Nursery) -> None:
     assert await probed(await standins.serve(nursery, pages) + path) == found
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_a_server_that_wants_a_key(kind: BackendKind, nursery: trio.Nursery) -> None:
+    """It is asked with the backend's, as its kind says it; without it nothing can be known."""
+    url = await standins.serve(nursery, standins.PLAIN, key="opensesame", otherwise=401)
+    assert await probed(url, kind, "opensesame") == Found("a server that speaks openai", "openai", None)
+    assert await probed(url, kind, "wrong") is None
+    assert await probed(url, kind) is None
 
 
 async def test_nobody_is_there() -> None:

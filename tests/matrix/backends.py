@@ -105,12 +105,19 @@ def _responses(body: Body) -> Asked:
     )
 
 
+def _infill(body: Body) -> Asked:
+    assert body["input_suffix"]
+    return Asked(sampling=(body.get("n_predict"), body.get("temperature"), body.get("stop")))
+
+
 _READERS: dict[str, Callable[[Body], Asked]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
     "/api/chat": _ollama,
     "/api/generate": _ollama_generate,
     "/api/extra/generate/stream": _koboldcpp,
+    "/api/v1/generate": _koboldcpp,
     "/v1/messages": _anthropic,
     "/v1/responses": _responses,
+    "/infill": _infill,
 }

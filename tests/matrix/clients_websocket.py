@@ -10,7 +10,7 @@ import trio
 from matrix.client import Answered, Body, Client, openai_usage
 from matrix.clients_openai import OpenAIChat
 from matrix.facts import Answer
-from rawhttp import connect, get
+from rawhttp import closed_if_failed, connect, get
 from rawwebsocket import CLOSE, PATH, PING, UPGRADE, Socket, create
 
 #: What stands for a ping.
@@ -78,10 +78,11 @@ class WebSocketChats(Client):
 
     async def ask(self, address: str, model: str, *, stream: bool, **said: Any) -> Asker:
         client = await connect(address)
-        await client.send(get(PATH, *UPGRADE))
-        assert (await client.head())[0] == 101
-        socket = Socket(client)
-        await socket.send(create(CHAT, model, **said))
+        with closed_if_failed(client):
+            await client.send(get(PATH, *UPGRADE))
+            assert (await client.head())[0] == 101
+            socket = Socket(client)
+            await socket.send(create(CHAT, model, **said))
         return Asker(socket)
 
     async def answered(self, address: str, model: str, *, stream: bool, **said: Any) -> Answered:

@@ -29,6 +29,8 @@ HASTE = 0.02
 ENDLESS = "sim:id=endless,tokens=1000000,rate=100"
 LIFELESS = "sim:id=lifeless,fault=mute"
 LOOPBACK = ("127.0.0.1:0",)
+#: A KoboldCpp with one slot: only then the counts of its last answer are known to be this one's.
+ALONE = "alone-koboldcpp"
 
 _NUMBERS = count(1)
 #: What it takes to use it all, and to end it from another thread.
@@ -73,6 +75,7 @@ def running() -> Iterator[Estate]:
 def _daemons(url: str) -> list[Config]:
     backends = {kind: Backend(kind=kind, url=url, slots=64) for kind in KINDS}
     backends |= {f"whole-{kind}": Backend(kind=kind, url=url, slots=64, stream="never") for kind in KINDS}
+    backends[ALONE] = Backend(kind="koboldcpp", url=url)
     routes = {f"sim:id={name}-*": Route(targets=(name,)) for name in backends}
     routes |= {f"listed-{kind}": Route(targets=(f"{kind}/sim",)) for kind in KINDS}
     routes |= {

@@ -52,6 +52,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     #: of what is told ``partly``: what is not
     names: tuple[str, ...] = ()
+    #: of what is ``refused``: a part of the message
+    says: str = ""
 
 
 _OPENAI = ("openai", "llamacpp", *VARIANTS)
@@ -59,11 +61,28 @@ _OTHERS = {kind: tuple(other for other in KINDS if other != kind) for kind in KI
 
 RULES = (
     Rule(
-        clients=("OpenAI completions", "KoboldCpp generate"),
+        clients=("OpenAI completions", "KoboldCpp generate", "fill in the middle"),
         kinds=("anthropic",),
         features=tuple(FEATURES),
         how="refused",
         why="Anthropic's language only chats, and has no place for a bare prompt",
+        says="answers chats and nothing else",
+    ),
+    Rule(
+        clients=("fill in the middle",),
+        kinds=VARIANTS,
+        features=tuple(FEATURES),
+        how="refused",
+        why="it would continue the text, or refuses the suffix; `fim` says otherwise of one backend",
+        says="cannot fill in the middle",
+    ),
+    Rule(
+        clients=("fill in the middle",),
+        kinds=("koboldcpp",),
+        features=tuple(FEATURES),
+        how="refused",
+        why="KoboldCpp has no field for a suffix",
+        says="cannot fill in the middle",
     ),
     Rule(
         clients=("OpenAI completions",),
@@ -78,6 +97,27 @@ RULES = (
         features=("tools", "results", "image", "schema"),
         how="unread",
         why="completions have no field for it, but the backend speaks the client's language",
+    ),
+    Rule(
+        clients=("fill in the middle",),
+        kinds=("openai", "llamacpp"),
+        features=("tools", "results", "image", "schema"),
+        how="unread",
+        why="completions have no field for it, but the backend speaks the client's language",
+    ),
+    Rule(
+        clients=("fill in the middle",),
+        kinds=("ollama",),
+        features=("tools", "results", "image", "schema"),
+        how="dropped",
+        why="completions have no field for it",
+    ),
+    Rule(
+        clients=("fill in the middle",),
+        kinds=("openai", "llamacpp"),
+        features=("thinking",),
+        how="untold",
+        why="the backend's language has no place for it",
     ),
     Rule(
         clients=("KoboldCpp generate",),
@@ -115,7 +155,7 @@ RULES = (
         why="Ollama's generate has no field for it, but the backend speaks the client's language",
     ),
     Rule(
-        clients=("OpenAI chat", "OpenAI Responses", "typed events", "WebSocket chats"),
+        clients=("OpenAI chat", "LM Studio chat", "OpenAI Responses", "typed events", "WebSocket chats"),
         kinds=("ollama",),
         features=("schema",),
         how="partly",

@@ -25,7 +25,7 @@ LATE = f"first={5 * HASTE}"
 
 async def streamed(address: str, client: Client, script: str, kind: str = "openai", **said: object) -> bytes:
     """The body of a streamed answer."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         status, _, body = await client.answered(address, named(kind, script)[1], stream=True, **said)
     assert status == 200, body
     return body

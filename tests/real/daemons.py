@@ -22,9 +22,10 @@ import httpx
 T = TypeVar("T")
 
 #: Whatever is waited for in these tests comes within this time or never; seconds.
-DEADLINE = 10.0
-#: How soon a backend's connection must be closed after its client's; the promise is half of it; seconds.
-TEARDOWN = 0.1
+DEADLINE = 30.0
+#: How soon a backend's connection must be closed after its client's, on a machine that does other things too; what is
+#: promised is less, and is measured elsewhere; seconds.
+TEARDOWN = 0.9
 
 PENSTOCK = (sys.executable, "-m", "penstock")
 
@@ -189,7 +190,7 @@ def penstock(folder: Path, configuration: str, *, eager: bool = False) -> Iterat
     One that is ``eager`` begins its answers and sends heartbeats so soon that no test need wait for them.
     """
     file = folder / "penstock.toml"
-    pace = 'grace = "500ms"\nheartbeat = "200ms"\n' if eager else ""
+    pace = 'grace = "1s"\nheartbeat = "200ms"\n' if eager else ""
     file.write_text(f'[server]\nlisten = ["127.0.0.1:0"]\nlog_format = "json"\ndrain = 0\n{pace}{configuration}')
     server = Penstock(*PENSTOCK, "serve", "--config", str(file))
     try:

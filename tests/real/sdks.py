@@ -37,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stream: bool
     tools: bool = False
     leave_after: int | None = None  #: pieces of text; None: to the end
+    leave_when: tuple[str, ...] = ()  #: before the first piece, as soon as these pages have answered in turn
 
 
 class Seen(msgspec.Struct, kw_only=True):

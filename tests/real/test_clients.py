@@ -16,10 +16,12 @@ from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 import pytest
 from daemons import TEARDOWN, Penstock, Scripted, Simulated, penstock
+from leaving import leave
 from sdks import PATIENCE, Ask, Sdks, Seen
 
 SOURCE = Path(__file__).with_name("js")
@@ -34,14 +36,15 @@ ANTHROPIC = ("end_turn", "max_tokens", "tool_use")
 AI = ("stop", "length", "tool-calls")
 
 #: Each way of asking -> its words for the end, and the kinds of backends that it is tried with: one that speaks its
-#: language, so that frames may pass as they are, and one for which all is translated.
+#: language, so that frames may pass as they are, and one for which all is translated.  Responses are chats to kind
+#: "openai"; "vllm" has them itself.
 WAYS = {
     "openai: chat": (CHAT, ("openai", "ollama")),
     "openai: completions": (COMPLETIONS, ("openai", "ollama")),
-    "openai: responses": (RESPONSES, ("openai", "ollama")),
+    "openai: responses": (RESPONSES, ("openai", "ollama", "vllm")),
     "openai js: chat": (CHAT, ("openai", "ollama")),
     "openai js: completions": (COMPLETIONS, ("openai", "ollama")),
-    "openai js: responses": (RESPONSES, ("openai", "ollama")),
+    "openai js: responses": (RESPONSES, ("openai", "ollama", "vllm")),
     "ollama: chat": (OLLAMA, ("ollama", "openai")),
     "ollama: generate": (OLLAMA, ("ollama", "openai")),
     "ollama js: chat": (OLLAMA, ("ollama", "openai")),
@@ -136,6 +139,23 @@ CELLS = [
     if (way.partition(": ")[2], situation) not in ABSENT
 ]
 
+#: Ways of asking, streamed or not, that can be left before the first token: before or after the answer's head.
+LEAVINGS = [
+    pytest.param(
+        way,
+        stream,
+        begun,
+        id=f"{way}-{'streamed' if stream else 'whole'}-{'after' if begun else 'before'}",
+        marks=[pytest.mark.heavy] * (not stream),
+    )
+    for way, stream, begun in product(WAYS, (True, False), (False, True))
+    # its abort() ends nothing but streams whose heads it has
+    if (stream and begun) or not way.startswith("ollama js: ")
+]
+
+
+PATIENT = [cell for cell in CELLS if SITUATIONS[cell.situation].patient]
+
 
 def model(kind: str, script: str, name: str) -> str:
     """The name that has the simulated backend play the script, asked as this kind; streams of it have that name."""
@@ -174,7 +194,7 @@ def asker(node: Scripted | None) -> Iterator[Asker]:
 
     def ask(question: Ask) -> Seen:
         if question.client.partition(":")[0] in IN_PYTHON:
-            return sdks.ask(question)
+            return leave(question) if question.leave_when else sdks.ask(question)
         if node is None:
             pytest.skip("there is no Node.js with npm: the JavaScript clients are not tried")
         return msgspec.convert(node.ask(msgspec.to_builtins(question), PATIENCE), Seen)
@@ -192,16 +212,31 @@ def hasty(backend: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
+def prompt(backend: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
+    """A daemon that commits to an answer as it asks for it."""
+    settings = f"grace = 0\n{configuration(backend.url)}"
+    with penstock(tmp_path_factory.mktemp("prompt"), settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def usual(backend: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
     """A daemon that commits and gives heartbeats when the defaults say so."""
     with penstock(tmp_path_factory.mktemp("usual"), configuration(backend.url)) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def patient(backend: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
+    """The same for those whose first token is late, whose ends are looked for in its log at last."""
+    with penstock(tmp_path_factory.mktemp("patient"), configuration(backend.url)) as server:
+        yield server
+
+
 def configuration(url: str) -> str:
     """One backend, known as each kind; the model's name says as which one it is meant."""
     parts = []
-    for kind in ("openai", "ollama", "anthropic"):
+    for kind in ("openai", "ollama", "anthropic", "vllm"):
         parts.append(f'[backends.{kind}]\nkind = "{kind}"\nurl = "{url}"\nslots = 64\n')
         parts.append(f'[routes."sim:id={kind}-*"]\ntargets = ["{kind}"]\n')
         parts.append(f'[routes."{kind}"]\ntargets = ["{kind}"]\n')
@@ -210,16 +245,13 @@ def configuration(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def crowd(
-    request: pytest.FixtureRequest, asker: Asker, hasty: Penstock, usual: Penstock
+    request: pytest.FixtureRequest, asker: Asker, hasty: Penstock, patient: Penstock
 ) -> Iterator[dict[Cell, Future[Seen]]]:
     """What each cell that is to be tested sees, all of them under way; those that take long began first."""
     chosen = [item.callspec.params["cell"] for item in request.session.items if "cell" in params(item)]
-    chosen.sort(key=lambda cell: not SITUATIONS[cell.situation].patient)
+    chosen.sort(key=lambda cell: cell not in PATIENT)
     with ThreadPoolExecutor(96) as pool:
-        yield {
-            cell: pool.submit(asker, cell.ask((usual if SITUATIONS[cell.situation].patient else hasty).url))
-            for cell in chosen
-        }
+        yield {cell: pool.submit(asker, cell.ask((patient if cell in PATIENT else hasty).url)) for cell in chosen}
 
 
 def params(item: Any) -> dict[str, Any]:
@@ -227,7 +259,7 @@ def params(item: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in PATIENT], ids=str)
 def test_what_the_application_sees(cell: Cell, crowd: dict[Cell, Future[Seen]]) -> None:
     seen = crowd[cell].result(PATIENCE)
     ends, _ = WAYS[cell.way]
@@ -248,16 +280,6 @@ def test_what_the_application_sees(cell: Cell, crowd: dict[Cell, Future[Seen]]) 
     assert situation.usage in (None, seen.usage)
 
 
-def test_a_slow_first_token_has_heartbeats(crowd: dict[Cell, Future[Seen]], usual: Penstock) -> None:
-    """…as often as the defaults say: 2 s after the request, then every 5 s."""
-    waited = [cell for cell in crowd if SITUATIONS[cell.situation].patient]
-    for cell in waited:
-        crowd[cell].result(PATIENCE)
-    outcomes = [usual.logged("stream ended") for _ in waited]
-    assert {outcome["model"] for outcome in outcomes} == {cell.model for cell in waited}
-    assert all(outcome["heartbeats"] >= 3 for outcome in outcomes)
-
-
 @pytest.mark.parametrize(("way", "kind"), [(way, kind) for way, (_, kinds) in WAYS.items() for kind in kinds])
 def test_aborting_closes_the_backend(way: str, kind: str, asker: Asker, hasty: Penstock, backend: Simulated) -> None:
     name = f"aborted {way}"
@@ -270,6 +292,30 @@ def test_aborting_closes_the_backend(way: str, kind: str, asker: Asker, hasty: P
     assert (outcome["reason"], outcome["phase"]) == ("client_gone", "streaming")
 
 
+@pytest.mark.parametrize(("way", "stream", "begun"), LEAVINGS)
+def test_aborting_before_the_first_token_closes_the_backend(
+    way: str, stream: bool, begun: bool, asker: Asker, prompt: Penstock, usual: Penstock, backend: Simulated
+) -> None:
+    """…whether or not the answer has begun with a head by then, with the means that the client has for it."""
+    # one kind of backend for each place of the abort: the client's own, and another
+    kind = WAYS[way][1][begun]
+    name = f"left {way} {stream} {begun}"
+    wanted = model(kind, "first=1h", name)
+    daemon = prompt if begun else usual
+    asked = f"{backend.url}/simulate/streams/{quote(f'{kind}-{name}')}?wait=10&for=asked"
+    # what the daemon answers after that comes after the head
+    pages = (asked, f"{daemon.url}/health") if begun else (asked,)
+    seen = asker(Ask(client=way, url=daemon.url, model=wanted, stream=stream, leave_when=pages))
+    assert (seen.text, seen.error) == ("", None)
+    assert seen.left is not None
+    # the answer would come in an hour: nothing but the client's leaving can have closed it
+    assert backend.closed_at(f"{kind}-{name}") >= seen.left
+    outcome = daemon.outcome(wanted)
+    assert outcome["reason"] == "client_gone"
+    assert outcome["phase"] in ("headers", "prefill")
+    assert outcome["bytes_out"] > 0 or not begun
+
+
 @pytest.mark.parametrize("kind", ["openai", "ollama"])
 @pytest.mark.parametrize("way", EMBEDDERS)
 def test_embeddings(way: str, kind: str, asker: Asker, hasty: Penstock) -> None:
@@ -279,6 +325,22 @@ def test_embeddings(way: str, kind: str, asker: Asker, hasty: Penstock) -> None:
     seen = asker(Ask(client=way, url=hasty.url, model="missing", stream=False))
     assert seen.error is not None
     assert "missing" in seen.error
+
+
+@pytest.mark.parametrize("cell", PATIENT, ids=str)
+def test_what_the_application_sees_at_last(cell: Cell, crowd: dict[Cell, Future[Seen]]) -> None:
+    """What has waited for long, beside all of the above."""
+    test_what_the_application_sees(cell, crowd)
+
+
+def test_a_slow_first_token_has_heartbeats(crowd: dict[Cell, Future[Seen]], patient: Penstock) -> None:
+    """…as often as the defaults say: 2 s after the request, then every 5 s."""
+    waited = [cell for cell in crowd if cell in PATIENT]
+    for cell in waited:
+        crowd[cell].result(PATIENCE)
+    outcomes = [patient.logged("stream ended") for _ in waited]
+    assert {outcome["model"] for outcome in outcomes} == {cell.model for cell in waited}
+    assert all(outcome["heartbeats"] >= 3 for outcome in outcomes)
 
 
 def test_no_client_lacks_a_situation() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from daemons import DEADLINE, Penstock, Server, llama, penstock, until
+from daemons import DEADLINE, TEARDOWN, Penstock, Server, llama, penstock, until
 
 from conftest import before
 
@@ -202,7 +202,7 @@ def test_leaving_in_mid_decode_frees_the_slot(
         assert working(client, llama_server) == 1
     outcome = proxy.outcome(model)
     assert (outcome["reason"], outcome["phase"]) == ("client_gone", "streaming")
-    assert outcome["teardown"] <= 0.05
+    assert outcome["teardown"] <= TEARDOWN
     assert outcome["tokens"] < ENDLESS / 2
     until(lambda: not working(client, llama_server), "llama.cpp stops")
 

@@ -131,7 +131,7 @@ def test_giving_up_before_the_first_token_closes_the_backend(
     """A generator that waits for its first part cannot be closed; its client can lose patience."""
     name = f"ollama-sdk-{way}-prefill-{stream}"
     script = f"first=60s,id={name}"
-    with ollama.Client(host=proxies[way].url, timeout=httpx.Timeout(DEADLINE, read=0.05)) as client:
+    with ollama.Client(host=proxies[way].url, timeout=httpx.Timeout(DEADLINE, read=0.3)) as client:
         began = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             list(ask(client, script, stream))

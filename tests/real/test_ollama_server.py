@@ -17,9 +17,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import ollama
 import pytest
-from daemons import DEADLINE, Penstock, Server, penstock
+from daemons import DEADLINE, TEARDOWN, Penstock, Server, penstock
 from openai import OpenAI
 from tiny_model import make
 
@@ -191,6 +192,72 @@ def test_embeddings_reach_every_client_as_they_are(clients: dict[str, ollama.Cli
     assert told == pytest.approx(vector, abs=1e-6)
 
 
+@pytest.mark.parametrize("said", [{}, {"raw": True}, {"system": "Be brief."}, {"context": [5, 6, 7]}], ids=str)
+def test_a_prompt_is_made_of_what_its_client_says(clients: dict[str, ollama.Client], said: dict[str, Any]) -> None:
+    """As many tokens as when it is asked directly, with the template or without."""
+    answers = [client.generate("counting", "Count.", options=limited(3), **said) for client in clients.values()]
+    direct, through = [(answer.prompt_eval_count, answer.eval_count, answer.response) for answer in answers]
+    assert through == direct
+
+
+def test_a_gap_is_filled_where_the_template_can(clients: dict[str, ollama.Client], openai: OpenAI) -> None:
+    direct, through = clients["direct"], clients["through"]
+    refusals = []
+    for client in (direct, through):
+        with pytest.raises(ollama.ResponseError, match="insert") as caught:
+            client.generate("counting", "def f(", suffix="return x", options=limited(3))
+        refusals.append((caught.value.status_code, caught.value.error))
+    assert refusals[0] == refusals[1]
+    direct.create("filling", from_="counting", template="{{ .Prompt }}{{ .Suffix }}")
+    try:
+        asked, told = [
+            client.generate("filling", "def f(", suffix="return x", options=limited(3)) for client in (direct, through)
+        ]
+        assert (told.response, told.prompt_eval_count) == (asked.response, asked.prompt_eval_count)
+        filled = openai.completions.create(model="filling", prompt="def f(", suffix="return x", max_tokens=3)
+        assert filled.choices[0].text == asked.response
+        assert filled.usage is not None and filled.usage.prompt_tokens == asked.prompt_eval_count
+    finally:
+        direct.delete("filling")
+
+
+def test_a_model_stays_as_long_as_its_client_says(clients: dict[str, ollama.Client]) -> None:
+    direct, through = clients["direct"], clients["through"]
+    assert through.generate("counting", keep_alive="1h").done_reason == "load"
+    (loaded,) = direct.ps().models
+    assert loaded.expires_at is not None and loaded.expires_at.timestamp() - time.time() > 3000
+    through.chat("counting", MESSAGES, options=limited(1), keep_alive="2h")
+    (loaded,) = direct.ps().models
+    assert loaded.expires_at is not None and loaded.expires_at.timestamp() - time.time() > 6000
+    assert through.generate("counting", keep_alive=0).done_reason == "unload"
+
+
+def test_a_list_is_embedded_and_what_is_too_long_cut_or_refused(clients: dict[str, ollama.Client]) -> None:
+    told = {name: client.embed("counting", ["Count.", "to ten"]).embeddings for name, client in clients.items()}
+    assert [len(vectors) for vectors in told.values()] == [2, 2]
+    for direct, through in zip(told["direct"], told["through"], strict=True):
+        assert through == pytest.approx(direct, abs=1e-6)
+    long = "Count. " * 4096
+    cut = {name: client.embed("counting", long).prompt_eval_count for name, client in clients.items()}
+    assert cut["through"] == cut["direct"]
+    refusals = []
+    for client in clients.values():
+        with pytest.raises(ollama.ResponseError) as caught:
+            client.embed("counting", long, truncate=False)
+        refusals.append((caught.value.status_code, caught.value.error))
+    assert refusals[0] == refusals[1]
+
+
+@pytest.mark.parametrize("key", ["model", "name"])
+def test_a_model_is_shown_under_both_keys(key: str, server: Server, proxy: Penstock) -> None:
+    told, own = [
+        httpx.post(f"{url}/api/show", json={key: "counting"}, trust_env=False).raise_for_status().json()
+        for url in (proxy.url, server.url)
+    ]
+    assert told["details"] == own["details"]
+    assert told["model_info"] == own["model_info"]
+
+
 @pytest.mark.parametrize("dialect", ["ollama", "openai"])
 def test_leaving_stops_the_generation(dialect: str, proxy: Penstock, client: ollama.Client, openai: OpenAI) -> None:
     """…for Ollama has one slot, and the next answer comes at once."""
@@ -207,7 +274,7 @@ def test_leaving_stops_the_generation(dialect: str, proxy: Penstock, client: oll
     left = time.monotonic()
     outcome = proxy.logged("stream ended", reason="client_gone")
     assert (outcome["phase"], outcome["tokens"] < ENDLESS) == ("streaming", True)
-    assert outcome["teardown"] <= 0.05
+    assert outcome["teardown"] <= TEARDOWN
     assert client.generate("counting", "Count.", options=limited(5)).response == counting(5)
     assert time.monotonic() - left < DEADLINE
 

@@ -168,7 +168,7 @@ def test_giving_up_on_a_whole_answer_closes_the_backend(
     model = f"sim:tokens=1000,rate=100,first=50ms,id={name}"
     began = time.monotonic()
     with pytest.raises(openai.APITimeoutError):
-        ask(clients[way].with_options(timeout=openai.Timeout(DEADLINE, read=0.15)), model.removeprefix("sim:"), False)
+        ask(clients[way].with_options(timeout=openai.Timeout(DEADLINE, read=0.3)), model.removeprefix("sim:"), False)
     left = time.monotonic()
     assert began <= backend.closed_at(name) <= left + TEARDOWN
     assert proxies[way].outcome(model)["reason"] == "client_gone"

@@ -61,7 +61,7 @@ async def test_a_recorded_request(daemons: dict[str, str], name: str, kind: str)
     body = recorded.get("body")
     request = get(path, *headers) if body is None else post(path, json.dumps(body).encode(), *headers)
     assert request.startswith(method.encode())
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         status, told, answer = await answered(daemons[kind], request)
     if kind == "anthropic" and path in ("/v1/embeddings", "/api/embed"):
         assert status == 400

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,10 @@ from rawclient import CHAT, OLLAMA_CHAT, Client, answer, ask
 
 from penstock.simulate.records import Counters
 from penstock.simulate.server import Settings, Simulation, serve
+from rawhttp import settled
+
+#: On a machine that does other things too; seconds.
+SOON = 0.9
 
 
 async def leave_by_fin(client: Client) -> None:
@@ -57,8 +60,9 @@ async def test_a_close_is_seen_at_once_in_every_phase(
         assert record.peer_closed_at is not None
         delays.append(record.peer_closed_at - before)
         await client.stream.aclose()
-    assert min(delays) > 0
-    assert statistics.median(delays) < 0.020
+    # the least of five is the stand-in's own, the others may be the machine's
+    assert 0 < min(delays) < 0.020
+    assert max(delays) < SOON
 
 
 async def test_a_close_is_seen_while_the_client_does_not_read(simulation: Simulation) -> None:
@@ -68,18 +72,14 @@ async def test_a_close_is_seen_while_the_client_does_not_read(simulation: Simula
     await client.stream.aclose()
     await simulation.records.until(lambda: record.end is not None)
     assert record.peer_closed_at is not None
-    assert record.peer_closed_at - before < 0.1
+    assert record.peer_closed_at - before < SOON
     assert record.tokens_at_close == record.tokens > 0
 
 
 async def stalled(simulation: Simulation, name: str) -> list[Any]:
     """The records of a stream once it sends nothing more."""
     await simulation.records.until(lambda: bool(simulation.records.stream(name)))
-    sent = -1
-    while sent != simulation.records.counters.tokens:
-        sent = simulation.records.counters.tokens
-        with trio.move_on_after(0.1):
-            await simulation.records.until(lambda: False)
+    await settled(lambda: simulation.records.counters.tokens)
     return simulation.records.stream(name)
 
 

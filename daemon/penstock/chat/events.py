@@ -94,8 +94,12 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None = None
 
 
+#: Beyond this a number of JSON is no longer exact for every client (RFC 8259 6).
+MOST_TOLD = 2**53
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Counts in tokens, durations in nanoseconds; None where the backend did not say."""
+    """Counts in tokens, durations in nanoseconds; None where the backend did not say, or said what is no count."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -106,6 +110,18 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     completion_ns: int | None = None
     total_ns: int | None = None
     raw: bytes | None = None
+
+    def __post_init__(self) -> None:
+        for name, unsaid in _COUNTS.items():
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < MOST_TOLD:
+                msgspec.structs.force_setattr(self, name, unsaid)
+
+
+#: The name of each count -> what stands for none.
+_COUNTS = {
+    field.name: field.default for field in msgspec.structs.fields(Usage) if field.name.endswith(("_tokens", "_ns"))
+}
 
 
 class Pulse(msgspec.Struct, frozen=True, gc=False):

@@ -101,6 +101,10 @@ _STEP_OF: Mapping[type[Event], Step] = {
 }
 
 
+#: To look up a member of an enumeration takes a third as long as all else that a token takes here.
+_STREAMING = Phase.STREAMING
+
+
 class Life:
     """One stream's place in the table, and what its answer has amounted to so far.
 
@@ -131,7 +135,7 @@ class Life:
         """
         for i, event in enumerate(events):
             kind = type(event)
-            if kind is Text and self.phase is Phase.STREAMING:
+            if kind is Text and self.phase is _STREAMING:
                 self.tokens += 1
                 continue
             if kind is Failed:

@@ -54,7 +54,8 @@ class AnthropicSouth:
 
     def reader(self, request: Request, content_type: str, limits: Limits, manner: Manner = MANNER) -> Reader:
         """The reader of one answer; ``content_type`` tells a stream from one JSON text."""
-        return MessageReader(limits, document=is_document(content_type, manner))
+        framed = request.dialect == self.name
+        return MessageReader(limits, document=is_document(content_type, manner), framed=framed)
 
     def refusal(self, status: int, body: bytes) -> BackendRefused:
         """An answer with an error status -> the error, in the backend's words."""

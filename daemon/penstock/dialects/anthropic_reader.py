@@ -2,7 +2,8 @@
 
 A client of the same dialect gets all of the backend's frames: each event carries the frame that it was made of and,
 before it, those that say nothing in the neutral tongue (the beginning and end of a block, a signature, a citation, the
-blocks of tools that run at the backend).  Either all events of an answer carry frames or none does.
+blocks of tools that run at the backend).  Either all events of an answer carry frames or none does: no other client
+has a use for them.
 """
 
 from __future__ import annotations
@@ -87,13 +88,14 @@ _part = msgspec.json.Decoder(Part).decode
 
 
 class MessageReader(AnswerReader):
-    """``document``: the body is one JSON text."""
+    """``document``: the body is one JSON text; ``framed``: its events carry their frames."""
 
-    def __init__(self, limits: Limits, *, document: bool) -> None:
+    def __init__(self, limits: Limits, *, document: bool, framed: bool) -> None:
         super().__init__(limits)
         self._sse = Decoder(limits.line)
         self._document = [b""] if document else None
-        self._frames: list[bytes] = []  # what goes before the frame of the next event
+        self._framed = framed
+        self._frames: list[bytes] = []  # what the next event carries
         self._opened = False
         self._calls = 0
         self._call_block: int | None = None  # the block of the call that is being told
@@ -147,15 +149,16 @@ class MessageReader(AnswerReader):
             # A name that is none would not be one line of the client's stream.
             events.append(PULSE)
             return
-        self._frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data.replace(b"\n", b" ")))
+        if self._framed:
+            self._frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data.replace(b"\n", b" ")))
         said = len(events)
         match kind:
+            case "content_block_delta":
+                self._delta(part.delta or Delta(), part.index, events)
             case "message_start":
                 self._open(part.message or Message(), self._raw(), events)
             case "content_block_start":
                 self._begin(part.content_block or Block(), part.index, events)
-            case "content_block_delta":
-                self._delta(part.delta or Delta(), part.index, events)
             case "message_delta":
                 self._count(part.usage)
                 if part.delta is not None and part.delta.stop_reason:
@@ -168,9 +171,12 @@ class MessageReader(AnswerReader):
         if len(events) == said:
             events.append(PULSE)
 
-    def _raw(self) -> bytes:
-        frames, self._frames = self._frames, []
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+    def _raw(self) -> bytes | None:
+        if not self._framed:
+            return None
+        raw = b"".join(self._frames)
+        self._frames.clear()
+        return raw
 
     def _open(self, message: Message, raw: bytes | None, events: list[Event]) -> None:
         self._opened = True
@@ -188,12 +194,11 @@ class MessageReader(AnswerReader):
 
     def _delta(self, delta: Delta, index: int | None, events: list[Event]) -> None:
         self._ready(events)
-        if delta.type == "input_json_delta":
-            # Tools that run at the backend have input, too.
-            if delta.partial_json and index == self._call_block and self._calls:
-                events.append(ToolDelta(self._calls - 1, arguments=delta.partial_json, raw=self._raw()))
-        elif delta.type in ("text_delta", "thinking_delta"):
+        if delta.type == "text_delta" or delta.type == "thinking_delta":
             self._say(delta.text, delta.thinking, events)
+        # Tools that run at the backend have input, too.
+        elif delta.type == "input_json_delta" and delta.partial_json and index == self._call_block and self._calls:
+            events.append(ToolDelta(self._calls - 1, arguments=delta.partial_json, raw=self._raw()))
 
     def _ready(self, events: list[Event]) -> None:
         if self.complete:

@@ -33,6 +33,9 @@ REASONS = {
     FinishReason.TOOL_CALLS: "tool_use",
     FinishReason.CONTENT_FILTER: "refusal",
 }
+_TEXT: dict[str, object] = {"type": "text", "text": ""}
+#: Only Anthropic can sign it; its client libraries want the field.
+_THINKING: dict[str, object] = {"type": "thinking", "thinking": "", "signature": ""}
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
@@ -61,6 +64,8 @@ class MessageStream:
         frames: list[bytes] = []
         for event in events:
             match event:
+                case Text() if event.raw is None or not self._passthrough:
+                    self._piece("text", _TEXT, event.text, frames)
                 case Pulse() | Failed() | Progress():
                     pass
                 case Usage():
@@ -69,11 +74,8 @@ class MessageStream:
                     self._opened = True
                     self._relayed = isinstance(event, Finish)
                     frames.append(event.raw)
-                case Text():
-                    self._piece("text", {"type": "text", "text": ""}, event.text, frames)
                 case Thinking():
-                    # Only Anthropic can sign it; its client libraries want the field.
-                    self._piece("thinking", {"type": "thinking", "thinking": "", "signature": ""}, event.text, frames)
+                    self._piece("thinking", _THINKING, event.text, frames)
                 case Opened():
                     self._open(frames)
                 case Finish():

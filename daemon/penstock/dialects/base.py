@@ -49,7 +49,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """How to learn the counts of an answer that did not tell them."""
+    """How to learn the counts of the answer that ended last, where it did not tell them."""
 
     call: Call
     read: Callable[[bytes], Usage | None]  #: the body of the answer to it -> the counts, if it has some
@@ -111,13 +111,16 @@ class Writer(Protocol):
     clean_failure: bool
 
     def write(self, events: Sequence[Event]) -> bytes:
-        """Frames for these events; empty when there is nothing to say yet."""
+        """Frames for these events; empty when there is nothing to say yet.
+
+        What cannot be said in this dialect is raised, as BackendGarbled, by the next call: the frames before it go out.
+        """
 
     def heartbeat(self) -> bytes:
         """A sign of life that every client of this dialect tolerates, for a body that is sure to go on."""
 
     def end(self, timing: Timing) -> bytes:
-        """The rest of a complete answer, terminator included."""
+        """The rest of a complete answer, terminator included.  Raises BackendGarbled."""
 
     def fail(self, error: PenstockError) -> bytes:
         """The rest of an answer that ends badly after its status went out."""

@@ -7,12 +7,27 @@ a good end look alike otherwise.  There are no ids and no model, and in a stream
 
 from __future__ import annotations
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text, Usage
 from penstock.dialects import jsontext, refusal
 from penstock.dialects.base import Limits
 from penstock.dialects.reader import AnswerReader
 from penstock.dialects.sse import Decoder, Frame
 from penstock.errors import BackendGarbled
+
+
+class Token(msgspec.Struct, frozen=True, gc=False):
+    """What nearly all frames are."""
+
+    token: str
+    finish_reason: str | None = None
+    error: UnsetType = UNSET
+    detail: UnsetType = UNSET
+
+
+_plain = msgspec.json.Decoder(Token).decode
 
 
 class GenerateReader(AnswerReader):
@@ -31,7 +46,7 @@ class GenerateReader(AnswerReader):
         for frame in self._sse.receive(data):
             if self.done:
                 break
-            if isinstance(frame, Frame):
+            if type(frame) is Frame:
                 self._take(frame, events)
             else:
                 events.append(PULSE)
@@ -54,6 +69,15 @@ class GenerateReader(AnswerReader):
                 raise
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
+        try:
+            said = _plain(frame.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._other(frame, events)
+        else:
+            self._token(said.token, said.finish_reason, events)
+
+    def _other(self, frame: Frame, events: list[Event]) -> None:
+        """A failure, a whole answer, or a token in a form that only tolerant parsing takes."""
         try:
             said = jsontext.decode(frame.data)
         except ValueError:

@@ -13,6 +13,7 @@ from penstock.chat.request import Request
 from penstock.config.model import MANNER, Manner
 from penstock.dialects import jsontext, passthrough, refusal
 from penstock.dialects.base import Call, Limits
+from penstock.dialects.openai_wire import nanoseconds
 from penstock.dialects.reader import AnswerReader
 from penstock.dialects.sse import Decoder, Frame
 from penstock.errors import BackendGarbled
@@ -155,6 +156,6 @@ def _usage(frame: _Frame) -> Usage:
     return Usage(
         frame.tokens_evaluated or 0,
         frame.tokens_predicted or 0,
-        prompt_ns=None if timings.prompt_ms is None else round(timings.prompt_ms * 1e6),
-        completion_ns=None if timings.predicted_ms is None else round(timings.predicted_ms * 1e6),
+        prompt_ns=nanoseconds(timings.prompt_ms),
+        completion_ns=nanoseconds(timings.predicted_ms),
     )

@@ -5,11 +5,11 @@ The same line serves chat (``message``) and generate (``response``); what a line
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 
 import msgspec
 
+from penstock.chat.events import MOST_TOLD
 from penstock.dialects import jsontext
 from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
@@ -108,7 +108,7 @@ def odd_shape(why: str, data: bytes) -> BackendGarbled:
 
 
 def _count(number: float | None) -> int | None:
-    return None if number is None or not math.isfinite(number) else max(0, int(number))
+    return None if number is None or not 0 <= number < MOST_TOLD else int(number)
 
 
 def timestamp(seconds: float) -> str:

@@ -15,7 +15,7 @@ from penstock.dialects import arguments, jsontext, ndjson
 from penstock.dialects.base import Identity, Timing
 from penstock.dialects.ollama_request import is_load, is_unload
 from penstock.dialects.ollama_wire import timestamp
-from penstock.errors import PenstockError
+from penstock.errors import BackendGarbled, PenstockError
 
 Object = dict[str, object]
 
@@ -42,42 +42,48 @@ class OllamaStream:
         self._called = 0
         self._finish: Finish | None = None
         self._usage: Usage | None = None
+        self._broken: BackendGarbled | None = None
         self._ended = False
         self._cut()
 
     def write(self, events: Sequence[Event]) -> bytes:
-        """Events -> their lines.  Raises BackendGarbled for a tool call whose arguments are no object."""
+        """Events -> their lines.  A tool call whose arguments are no object is what cannot be said."""
+        if self._broken is not None:
+            raise self._broken
         out: list[bytes] = []
-        for event in events:
-            if isinstance(event, Text):
-                if self._passthrough and event.raw is not None:
-                    out.append(event.raw)
-                elif event.logprobs:
-                    out.append(ndjson.line(self._shape.line({"content": event.text}, logprobs=event.logprobs)))
-                else:
-                    out.append(self._before_text + jsontext.encode(event.text) + self._after)
-            elif isinstance(event, Thinking):
-                if self._passthrough and event.raw is not None:
-                    out.append(event.raw)
-                else:
-                    out.append(self._before_thinking + jsontext.encode(event.text) + self._after)
-            elif isinstance(event, ToolDelta):
-                if self._passthrough and event.raw is not None:
-                    out += (self._tool_line(), event.raw)
-                    self._called += 1
-                else:
-                    self._calls.add((event,))
-            elif isinstance(event, Finish):
-                self._finish = event
-                out.append(self._tool_line(event.reason))
-                if self._passthrough and event.raw is not None:
-                    out.append(event.raw)
-                    self._ended = True
-            elif isinstance(event, Usage):
-                self._usage = event
-            elif isinstance(event, Opened) and self._passthrough and event.model:
-                self._shape.model = event.model
-                self._cut()
+        try:
+            for event in events:
+                if isinstance(event, Text):
+                    if self._passthrough and event.raw is not None:
+                        out.append(event.raw)
+                    elif event.logprobs:
+                        out.append(ndjson.line(self._shape.line({"content": event.text}, logprobs=event.logprobs)))
+                    else:
+                        out.append(self._before_text + jsontext.encode(event.text) + self._after)
+                elif isinstance(event, Thinking):
+                    if self._passthrough and event.raw is not None:
+                        out.append(event.raw)
+                    else:
+                        out.append(self._before_thinking + jsontext.encode(event.text) + self._after)
+                elif isinstance(event, ToolDelta):
+                    if self._passthrough and event.raw is not None:
+                        out += (self._tool_line(), event.raw)
+                        self._called += 1
+                    else:
+                        self._calls.add((event,))
+                elif isinstance(event, Finish):
+                    self._finish = event
+                    out.append(self._tool_line(event.reason))
+                    if self._passthrough and event.raw is not None:
+                        out.append(event.raw)
+                        self._ended = True
+                elif isinstance(event, Usage):
+                    self._usage = event
+                elif isinstance(event, Opened) and self._passthrough and event.model:
+                    self._shape.model = event.model
+                    self._cut()
+        except BackendGarbled as error:
+            self._broken = error
         return jsontext.escape(b"".join(out))
 
     def heartbeat(self) -> bytes:
@@ -86,6 +92,8 @@ class OllamaStream:
 
     def end(self, timing: Timing) -> bytes:
         """The last line, unless the backend's own was sent on."""
+        if self._broken is not None:
+            raise self._broken
         if self._ended:
             return b""
         assert self._finish is not None, "an answer without its terminal marker ends in fail()"

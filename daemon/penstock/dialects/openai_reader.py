@@ -342,11 +342,7 @@ def _usage(usage: wire.Usage, timings: wire.Timings, raw: bytes | None) -> Usage
         completion_tokens=completion,
         cached_tokens=prompt_details.cached_tokens,
         reasoning_tokens=completion_details.reasoning_tokens,
-        prompt_ns=_nanoseconds(timings.prompt_ms),
-        completion_ns=_nanoseconds(timings.predicted_ms),
+        prompt_ns=wire.nanoseconds(timings.prompt_ms),
+        completion_ns=wire.nanoseconds(timings.predicted_ms),
         raw=raw,
     )
-
-
-def _nanoseconds(milliseconds: float | None) -> int | None:
-    return None if milliseconds is None else round(milliseconds * 1e6)

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from penstock.chat.events import MOST_TOLD
 from penstock.dialects import jsontext
 from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
@@ -265,3 +266,8 @@ def timings(value: object) -> Timings:
         return msgspec.convert(value, Timings)
     except msgspec.ValidationError:
         return Timings()
+
+
+def nanoseconds(milliseconds: float | None) -> int | None:
+    """A time as llama.cpp tells it; None for what is none."""
+    return None if milliseconds is None or not 0 <= milliseconds < MOST_TOLD / 1e6 else round(milliseconds * 1e6)

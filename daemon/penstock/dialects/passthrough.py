@@ -4,7 +4,8 @@ for what has broken servers.
 Elsewhere lead the names by which gateways and client libraries take other servers, other headers, and other people's
 keys for them (CVE-2024-6587 in LiteLLM, whose ``user_config`` is a whole list of deployments).  What stands in
 ``extra_body`` is put into the body itself by such a server, so it goes by the same rule; so do the tools that a server
-calls at an address of the client's choice (``mcp`` in OpenAI's Responses API).
+calls at an address of the client's choice, or with a key of the client's: ``mcp`` in OpenAI's Responses API, and in
+Anthropic's ``mcp_toolset``, which names one of ``mcp_servers``.  All other tools that a server runs itself go on.
 """
 
 from __future__ import annotations
@@ -62,10 +63,7 @@ def allowed(body: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
         dropped += more
     tools = kept.get("tools")
     if isinstance(tools, list):
-        sent = [number for number, tool in enumerate(tools) if isinstance(tool, dict) and _FORBIDDEN & tool.keys()]
-        if sent:
-            kept["tools"] = [tool for number, tool in enumerate(tools) if number not in sent]
-            dropped += [f"tools[{number}]" for number in sent]
+        dropped += _clean_tools(kept, tools)
     return kept, dropped
 
 
@@ -94,6 +92,26 @@ def _clean(body: Mapping[str, object], where: str) -> tuple[dict[str, object], l
         kept[_SWITCHES] = {name: value for name, value in switches.items() if name not in barred}
         dropped += [f"{where}{_SWITCHES}.{name}" for name in sorted(barred)]
     return kept, dropped
+
+
+def _clean_tools(kept: dict[str, object], tools: list[object]) -> list[str]:
+    """Leave out the tools that lead elsewhere, and a choice that is left without its tool; what was left out."""
+    sent = [number for number, tool in enumerate(tools) if isinstance(tool, dict) and _leads_elsewhere(tool)]
+    if not sent:
+        return []
+    dropped = [f"tools[{number}]" for number in sent]
+    kept["tools"] = [tool for number, tool in enumerate(tools) if number not in sent]
+    choice = kept.get("tool_choice")
+    if not kept["tools"]:
+        del kept["tools"]
+    if choice is not None and ("tools" not in kept or (isinstance(choice, dict) and choice.get("type") == "mcp")):
+        del kept["tool_choice"]
+        dropped.append("tool_choice")
+    return dropped
+
+
+def _leads_elsewhere(tool: dict[str, object]) -> bool:
+    return bool(_FORBIDDEN & tool.keys()) or tool.get("type") == "mcp_toolset"
 
 
 def _is_barred(key: str, value: object) -> bool:

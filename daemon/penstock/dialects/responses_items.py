@@ -1,13 +1,16 @@
 """The items of a response's output, each telling its own events: its beginning, its pieces, its end.
 
-An event is its name and its fields; type and ``sequence_number`` are the writer's.  ``told`` is the item as it was told
-last, which is how it stands in the response.
+An event is its name and its fields; type and ``sequence_number`` are the writer's.  That of a piece, which nearly all
+events are, is bytes around a number and a text.  ``told`` is the item as it was told last, which is how it stands in
+the response.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
+
+from penstock.dialects.jsontext import encode
 
 Object = dict[str, object]
 Events = list[tuple[str, Object]]
@@ -17,12 +20,17 @@ class Item(ABC):
     """``index`` is its place in the output."""
 
     prefix: ClassVar[str]
+    #: the name of the event of a piece, and what follows the place of the item in it
+    delta: ClassVar[tuple[bytes, bytes]]
 
     def __init__(self, identity: str, index: int) -> None:
         self._id = identity
         self._index = index
         self._pieces: list[str] = []
         self.told: Object = {}
+        name, rest = self.delta
+        head = b'event: %b\ndata: {"type":"%b","sequence_number":%%d,"item_id":"%b","output_index":%d,'
+        self._delta = head % (name, name, identity.encode(), index) + rest
 
     def begin(self) -> Events:
         """The item is there, and empty."""
@@ -33,6 +41,11 @@ class Item(ABC):
         """The item is complete, or cut short ("incomplete")."""
         self.told = self.whole(status)
         return [*self._ended(), ("response.output_item.done", {"output_index": self._index, "item": self.told})]
+
+    def add(self, number: int, piece: str, logprobs: list[object] | None = None) -> bytes:
+        """The event with this number, which tells a piece of the item."""
+        self._pieces.append(piece)
+        return self._delta % (number, encode(piece))
 
     @abstractmethod
     def whole(self, status: str) -> Object:
@@ -58,16 +71,17 @@ class Words(Item):
     """A message with one part of text."""
 
     prefix = "msg"
+    delta = (b"response.output_text.delta", b'"content_index":0,"delta":%b,"logprobs":%b}\n\n')
 
     def __init__(self, identity: str, index: int) -> None:
         super().__init__(identity, index)
         self._logprobs: list[object] = []
 
-    def add(self, text: str, logprobs: list[object] | None = None) -> Events:
-        """A piece of it."""
-        self._pieces.append(text)
+    def add(self, number: int, piece: str, logprobs: list[object] | None = None) -> bytes:
+        """The event with this number, which tells a piece of the text."""
+        self._pieces.append(piece)
         self._logprobs += logprobs or ()
-        return [("response.output_text.delta", self._at(content_index=0, delta=text, logprobs=logprobs or []))]
+        return self._delta % (number, encode(piece), encode(logprobs) if logprobs else b"[]")
 
     def whole(self, status: str) -> Object:
         content = [self._part()] if status != "in_progress" else []
@@ -90,11 +104,7 @@ class Reasoning(Item):
     """What the model thought, as a summary of one part."""
 
     prefix = "rs"
-
-    def add(self, text: str, logprobs: list[object] | None = None) -> Events:
-        """A piece of it."""
-        self._pieces.append(text)
-        return [("response.reasoning_summary_text.delta", self._at(summary_index=0, delta=text))]
+    delta = (b"response.reasoning_summary_text.delta", b'"summary_index":0,"delta":%b}\n\n')
 
     def whole(self, status: str) -> Object:
         summary = [self._part()] if status != "in_progress" else []
@@ -117,16 +127,12 @@ class Call(Item):
     """A call of a function; ``call_id`` is what its result is sent back under."""
 
     prefix = "fc"
+    delta = (b"response.function_call_arguments.delta", b'"delta":%b}\n\n')
 
     def __init__(self, identity: str, index: int, call_id: str, name: str) -> None:
         super().__init__(identity, index)
         self._call_id = call_id
         self._name = name
-
-    def add(self, arguments: str) -> Events:
-        """A piece of its arguments."""
-        self._pieces.append(arguments)
-        return [("response.function_call_arguments.delta", self._at(delta=arguments))]
 
     def whole(self, status: str) -> Object:
         return {

@@ -14,10 +14,10 @@ from penstock.chat.events import Event, Failed, Finish, Opened, Pulse, Usage
 from penstock.chat.request import Request
 from penstock.dialects import jsontext
 from penstock.dialects.base import Identity, Timing
+from penstock.dialects.responses_told import Told
 from penstock.dialects.responses_writer import ResponseStream, ResponseWhole
 from penstock.errors import PenstockError
 
-_ITEM_DONE = b"event: response.output_item.done\n"
 _NUMBER = re.compile(rb'"sequence_number": ?([0-9]{1,15})')
 
 
@@ -28,7 +28,7 @@ class ResponsePassed(ResponseStream):
         super().__init__(request, identity)
         self._relayed = b""  # the frames of the server that went out last
         self._ended = False  # its terminal event was among them
-        self._told: list[bytes] = []  # those in which an item is complete
+        self._told = Told()
 
     def write(self, events: Sequence[Event]) -> bytes:
         """The server's own frames."""
@@ -43,8 +43,7 @@ class ResponsePassed(ResponseStream):
                 self._opened = True
                 self._relayed = raw
                 self._ended = isinstance(event, Finish)
-                if _ITEM_DONE in raw:
-                    self._told.append(raw)
+                self._told.take(raw)
                 frames.append(raw)
         return b"".join(frames)
 
@@ -63,13 +62,8 @@ class ResponsePassed(ResponseStream):
         return super().fail(error)
 
     def output(self) -> list[object]:
-        """The items that the server told to their end, and those that were written here."""
-        found: list[object] = []
-        for frame in b"".join(self._told).split(b"\n\n"):
-            if frame.startswith(_ITEM_DONE):
-                said = jsontext.decode(frame.partition(b"\ndata: ")[2])
-                found.append(said.get("item") if isinstance(said, dict) else None)
-        return found + super().output()
+        """The items as far as the server told them, and those that were written here."""
+        return self._told.output() + super().output()
 
 
 class ResponsePassedWhole(ResponseWhole):
@@ -95,4 +89,7 @@ class ResponsePassedWhole(ResponseWhole):
 
 def raw_of(event: Event) -> bytes | None:
     """The frame that an event carries."""
-    return None if isinstance(event, Pulse | Failed | Usage) else event.raw
+    match event:
+        case Pulse() | Failed() | Usage():
+            return None
+    return event.raw

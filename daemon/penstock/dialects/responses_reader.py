@@ -38,6 +38,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _LIFE = frozenset({"response.in_progress", "response.queued", "keepalive"})
 _TEXTS = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _THOUGHTS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+#: Nearly all that comes.
+_PIECES = _TEXTS | _THOUGHTS
 _INCOMPLETE = {"content_filter": FinishReason.CONTENT_FILTER}
 
 
@@ -128,10 +130,12 @@ class ResponseReader(AnswerReader):
         if kind == "error" or (said.error and not kind.startswith("response.")):
             self._fail(said.error or refusal.anything(data), events)
             return
-        if not _NAME.fullmatch(kind):
+        if kind not in _PIECES and not _NAME.fullmatch(kind):
             raise BackendGarbled(f"the backend sent an event without a name: {refusal.excerpt(data)}", "schema")
         self._frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
-        if kind in _LIFE:
+        if kind in _PIECES:
+            self._said(kind, said, events)
+        elif kind in _LIFE:
             events.append(PULSE)
         elif kind == "response.created":
             self._open(said.response or _Response(), self._raw(), events)
@@ -169,8 +173,9 @@ class ResponseReader(AnswerReader):
         return None
 
     def _raw(self) -> bytes:
-        frames, self._frames = self._frames, []
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        raw = b"".join(self._frames)
+        self._frames.clear()
+        return raw
 
     def _open(self, response: _Response, raw: bytes | None, events: list[Event]) -> None:
         self._opened = True

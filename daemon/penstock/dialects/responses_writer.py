@@ -117,13 +117,13 @@ class ResponseStream:
                 self._held.append(event)
             case Text():
                 logprobs = event.logprobs if self._request.logprobs else None
-                self._tell(self._item(Words, frames).add(event.text, logprobs), frames)
+                self._piece(self._item(Words, frames), event.text, frames, logprobs)
             case Usage():
                 self._usage = event
             case Opened():
                 self._open(frames)
             case Thinking():
-                self._tell(self._item(Reasoning, frames).add(event.text), frames)
+                self._piece(self._item(Reasoning, frames), event.text, frames)
             case Finish():
                 self._open(frames)
                 self._close(frames, cut=event.reason is FinishReason.LENGTH)
@@ -134,7 +134,7 @@ class ResponseStream:
                     self._begin(Call(self._next_id("fc"), len(self._items), event.id, event.name or ""), frames)
                 call = self._open_item
                 if isinstance(call, Call) and event.arguments:
-                    self._tell(call.add(event.arguments), frames)
+                    self._piece(call, event.arguments, frames)
 
     def _response(self, status: str) -> Object:
         asked = self._request.body
@@ -163,7 +163,7 @@ class ResponseStream:
             response: Object = {"response": self._response("in_progress")}
             self._tell([("response.created", response), ("response.in_progress", response)], frames)
 
-    def _item(self, kind: type[Words] | type[Reasoning], frames: list[bytes]) -> Words | Reasoning:
+    def _item(self, kind: type[Words] | type[Reasoning], frames: list[bytes]) -> Item:
         """The open item if it is of this kind, else a new one."""
         item = self._open_item
         if not isinstance(item, kind):
@@ -188,6 +188,10 @@ class ResponseStream:
             held, self._held = self._held, []
             for event in held:
                 self._take(event, frames)
+
+    def _piece(self, item: Item, piece: str, frames: list[bytes], logprobs: list[object] | None = None) -> None:
+        frames.append(item.add(self._number, piece, logprobs))
+        self._number += 1
 
     def _tell(self, events: Sequence[tuple[str, Object]], frames: list[bytes]) -> None:
         for name, said in events:

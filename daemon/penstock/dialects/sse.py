@@ -59,14 +59,31 @@ class Decoder:
     def receive(self, data: bytes) -> list[Frame | Comment]:
         """Take the next bytes, cut anywhere."""
         plain, frames = self.split(data)
-        return [plain_frame(part) for part in plain] + frames
+        return [*map(plain_frame, plain), *frames] if plain else frames
 
     def split(self, data: bytes) -> tuple[list[bytes], list[Frame | Comment]]:
         """The same, with the plain frames at the front as their data only: for who can do without a value for each."""
         plain: list[bytes] = []
         frames: list[Frame | Comment] = []
         try:
-            self._split(data, plain, frames)
+            if self._after_cr and data:
+                self._after_cr = False
+                data = data.removeprefix(b"\n")
+            if 0x0A not in data and 0x0D not in data:
+                self._hold(data, frames)
+                return plain, frames
+            if self._held:
+                self._held.append(data)
+                data = b"".join(self._held)
+                self._held.clear()
+                self._held_size = 0
+            if not self._data and self._plain:
+                if data.startswith(b"data: "):
+                    data = self._bulk(data, plain)
+                elif data.startswith(b"event: "):
+                    data = self._named(data, frames)
+            if data:
+                self._lines(data, frames)
         except BackendGarbled as error:
             self._broken = error
         return plain, frames
@@ -75,23 +92,6 @@ class Decoder:
         """Raise what was wrong behind the frames that came out so far."""
         if self._broken is not None:
             raise self._broken
-
-    def _split(self, data: bytes, plain: list[bytes], frames: list[Frame | Comment]) -> None:
-        if self._after_cr and data:
-            self._after_cr = False
-            data = data.removeprefix(b"\n")
-        if b"\n" not in data and b"\r" not in data:
-            self._hold(data)
-            return
-        if self._held:
-            self._held.append(data)
-            data = b"".join(self._held)
-            self._held.clear()
-            self._held_size = 0
-        if not self._data and self._plain:
-            data = self._named(self._bulk(data, plain), frames)
-        if data:
-            self._lines(data, frames)
 
     def end(self) -> list[Frame | Comment]:
         """The stream ended: the frame whose blank line is missing, if there is one."""
@@ -105,11 +105,11 @@ class Decoder:
     def _bulk(self, data: bytes, plain: list[bytes]) -> bytes:
         """Collect the data of the plain frames at the front, when nothing but plain frames is there; what is left."""
         cut = data.rfind(b"\n\n")
-        if cut < 0 or not data.startswith(b"data: "):
+        if cut < 0:
             return data
         block = data[6:cut]
         parts = block.split(b"\n\ndata: ")
-        if block.count(b"\n") != 2 * len(parts) - 2 or b"\r" in block or not is_utf8(block):
+        if block.count(b"\n") != 2 * len(parts) - 2 or 0x0D in block or not is_utf8(block):
             return data
         self._first = False
         most = self._limit - 6
@@ -122,14 +122,20 @@ class Decoder:
     def _named(self, data: bytes, frames: list[Frame | Comment]) -> bytes:
         """Collect frames of an ``event: `` and a ``data: `` line, when nothing else is there; what is left."""
         cut = data.rfind(b"\n\n")
-        if not 0 <= cut <= self._limit or not data.startswith(b"event: "):
+        if not 0 <= cut <= self._limit:
             return data
         block = data[7:cut]
-        parts = [part.partition(b"\ndata: ") for part in block.split(b"\n\nevent: ")]
-        if block.count(b"\n") != 3 * len(parts) - 2 or b"\r" in block or not all(between for _, between, _ in parts):
+        parts = block.split(b"\n\nevent: ")
+        if block.count(b"\n") != 3 * len(parts) - 2 or 0x0D in block:
             return data
+        found: list[Frame] = []
+        for part in parts:
+            name, between, said = part.partition(b"\ndata: ")
+            if not between:
+                return data
+            found.append(Frame(said, None, name.decode("utf-8", "replace")))
         self._first = False
-        frames += [Frame(said, None, name.decode("utf-8", "replace")) for name, _, said in parts]
+        frames += found
         return data[cut + 2 :]
 
     def _lines(self, data: bytes, frames: list[Frame | Comment]) -> None:
@@ -141,7 +147,7 @@ class Decoder:
                 self._line(line[:-2], False, frames)
             else:
                 self._line(line[:-1], line.endswith(b"\n"), frames)
-        self._hold(rest)
+        self._hold(rest, frames)
 
     def _line(self, line: bytes, plain: bool, frames: list[Frame | Comment]) -> None:
         """One line without its end; ``plain``: the end was a single LF."""
@@ -169,7 +175,9 @@ class Decoder:
                     self._name = "error"
                 return
             case b"":
+                self._check(self._size + len(line))
                 frames.append(COMMENT)
+                return
             case b"event":
                 self._name = value.decode("utf-8", "replace")
                 self._plain = False
@@ -195,10 +203,13 @@ class Decoder:
         self._name = ""
         self._plain = True
 
-    def _hold(self, data: bytes) -> None:
+    def _hold(self, data: bytes, frames: list[Frame | Comment]) -> None:
         if data:
             self._held.append(data)
             self._held_size += len(data)
+            if self._held[0].startswith(b"{"):
+                # A line of JSON ends the frame before it.
+                self._flush(frames)
             self._check(self._size + self._held_size)
 
     def _check(self, size: int) -> None:

@@ -20,7 +20,7 @@ from penstock.config.model import SHAPE, Shape
 from penstock.dialects import arguments, fields, jsontext, openai_request
 from penstock.dialects.base import Identity, Northbound, Timing, Writer
 from penstock.dialects.openai_writer import counts
-from penstock.errors import BadRequest, PenstockError
+from penstock.errors import BackendGarbled, BadRequest, PenstockError
 
 
 class TypedEventsNorth:
@@ -69,6 +69,7 @@ class TypedEvents:
     def __init__(self, identity: Identity) -> None:
         self._id = b"id: %b\n" % identity.stream.encode()
         self._answer = Aggregate()  # all but the text, which is sent as it comes
+        self._broken: BackendGarbled | None = None
 
     def write(self, events: Sequence[Event]) -> bytes:
         """An event for each piece of text; tool calls are whole, so they wait for the finish."""
@@ -83,7 +84,10 @@ class TypedEvents:
                     self._answer.add((event,))
                 case Finish():
                     self._answer.add((event,))
-                    out += self._tools()
+                    try:
+                        out += self._tools()
+                    except BackendGarbled as error:
+                        self._broken = error
                 case _:
                     pass
         return b"".join(out)
@@ -94,6 +98,8 @@ class TypedEvents:
 
     def end(self, timing: Timing) -> bytes:
         """``done``."""
+        if self._broken is not None:
+            raise self._broken
         answer = self._answer.completion()
         assert answer.finish is not None, "an answer without its terminal marker ends in fail()"
         return self.event(b"done", {"reason": answer.finish, "usage": counts(answer.usage or Usage())})

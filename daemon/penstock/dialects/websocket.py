@@ -180,9 +180,10 @@ class Frames(typed_events.TypedEvents):
 
     def end(self, timing: Timing) -> bytes:
         """``done``."""
+        told = super().end(timing)
         if self._chat.conversation is not None:
             self._chat.conversation.answered("".join(self._text))
-        return super().end(timing)
+        return told
 
     def fail(self, error: PenstockError) -> bytes:
         """``error``."""

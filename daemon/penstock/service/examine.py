@@ -209,6 +209,10 @@ class Examination:
             if found and spec.kind not in (found.kind, "anthropic"):
                 text = f'it is configured as "{spec.kind}"'
                 self._note(subject, "warning", text, f'set backends.{backend.name}.kind = "{found.kind}"')
+            if spec.kind == "koboldcpp" and spec.slots > 1:
+                text = f"it has {spec.slots} slots, and KoboldCpp answers one request after the other by default"
+                todo = f"set backends.{backend.name}.slots = 1, unless it runs with --parallelrequests"
+                self._note(subject, "warning", text, todo)
             if not models:
                 self._note(subject, "fault", "it has no model", "load or pull one")
         if scope.cancelled_caught:

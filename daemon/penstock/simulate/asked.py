@@ -32,6 +32,7 @@ ROUTES = {
     "/api/generate": Route(Ollama, "text", True),
     "/messages": Route(Anthropic, "chat", False),
     "/responses": Route(Responses, "chat", False),
+    "/completion": Route(LlamaCpp, "text", False),
     "/infill": Route(LlamaCpp, "text", False),
     "/fim/completions": Route(OpenAI, "chat", False),
     "/api/extra/generate/stream": Route(KoboldCpp, "text", True),

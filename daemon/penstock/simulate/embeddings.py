@@ -15,10 +15,19 @@ def answer(body: bytes, *, ollama: bool) -> dict[str, Any]:
     asked = msgspec.json.decode(body, type=dict[str, Any])
     given = asked.get("input")
     texts = given if isinstance(given, list) else [given]
-    vectors = [[float(len(str(text))), *_TAIL] for text in texts]
+    vectors = list(map(_vector, texts))
     count = sum(len(str(text)) for text in texts)
     if ollama:
         return {"model": asked.get("model"), "embeddings": vectors, "prompt_eval_count": count, "total_duration": 1000}
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
     usage = {"prompt_tokens": count, "total_tokens": count}
     return {"object": "list", "model": asked.get("model"), "data": data, "usage": usage}
+
+
+def one(body: bytes) -> dict[str, Any]:
+    """The answer to a request of Ollama's older form, with one ``prompt``.  Raises ValueError."""
+    return {"embedding": _vector(msgspec.json.decode(body, type=dict[str, Any]).get("prompt"))}
+
+
+def _vector(text: object) -> list[float]:
+    return [float(len(str(text))), *_TAIL]

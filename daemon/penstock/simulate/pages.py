@@ -87,6 +87,8 @@ def told(path: str, request: Request, models: Iterable[str], last: tuple[int, in
             return _computed(lambda: embeddings.answer(request.body, ollama=False))
         case ["api", "embed"] if request.method == "POST":
             return _computed(lambda: embeddings.answer(request.body, ollama=True))
+        case ["api", "embeddings"] if request.method == "POST":
+            return _computed(lambda: embeddings.one(request.body))
         case ["api", "show"] if request.method == "POST":
             return _show()
         case _:

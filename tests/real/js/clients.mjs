@@ -1,9 +1,9 @@
 // The JavaScript clients that editors are built on.  Each takes an answer to its end, its error or the point where it is
 // to be left, and tells what reached the application.
 //
-// Reads one JSON object a line, {number, client, url, model, stream, tools, leaveAfter}, and answers each with one line,
-// in the order of their ends: {number, text, thinking, calls: [[name, arguments]], finish, usage, error, left}; `left` is
-// CLOCK_MONOTONIC in seconds.
+// Reads one JSON object a line, {number, client, url, model, stream, tools, leaveAfter, leaveWhen}, and answers each with
+// one line, in the order of their ends: {number, text, thinking, calls: [[name, arguments]], finish, usage, error, left};
+// `left` is CLOCK_MONOTONIC in seconds.
 
 import { createInterface } from "node:readline";
 
@@ -37,22 +37,32 @@ class Seen {
   error = null;
   left = null;
   #tokens = 0;
+  #controller = new AbortController();
 
   constructor(number) {
     this.number = number;
   }
 
-  // Note a piece of text; whether it is time to leave.
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  // Note a piece of text, and leave where that is wanted; whether it was.
   heard(text, ask) {
     this.text += text;
     this.#tokens += text !== "";
     if (this.#tokens !== ask.leaveAfter) return false;
-    this.left = now();
+    this.leave();
     return true;
+  }
+
+  leave() {
+    this.left = now();
+    this.#controller.abort();
   }
 }
 
-async function chatChunks(chunks, ask, seen, leave) {
+async function chatChunks(chunks, ask, seen) {
   const calls = [];
   for await (const chunk of chunks) {
     if (chunk.usage) seen.usage = chunk.usage.completion_tokens;
@@ -63,7 +73,7 @@ async function chatChunks(chunks, ask, seen, leave) {
         calls[index] ??= [part.name, ""];
         calls[index][1] += part.arguments;
       }
-      if (seen.heard(delta.content ?? "", ask)) return leave();
+      if (seen.heard(delta.content ?? "", ask)) return;
     }
   }
   seen.calls = calls.map(([name, text]) => [name, JSON.parse(text)]);
@@ -96,7 +106,7 @@ async function responseEvents(events, ask, seen) {
     if (type === "response.reasoning_summary_text.delta") seen.thinking += delta;
     if (type === "response.failed") throw response.error;
     if (type === "response.completed" || type === "response.incomplete") responseEnd(response, seen);
-    if (type === "response.output_text.delta" && seen.heard(delta, ask)) return events.controller.abort();
+    if (type === "response.output_text.delta" && seen.heard(delta, ask)) return;
   }
 }
 
@@ -116,18 +126,26 @@ async function messageEvents(events, ask, seen) {
     if (type === "message_delta") [seen.finish, seen.usage] = [delta.stop_reason, usage.output_tokens];
     if (delta?.type === "thinking_delta") seen.thinking += delta.thinking;
     if (delta?.type === "input_json_delta") calls[index][1] += delta.partial_json;
-    if (delta?.type === "text_delta" && seen.heard(delta.text, ask)) return events.controller.abort();
+    if (delta?.type === "text_delta" && seen.heard(delta.text, ask)) return;
   }
   seen.calls = Object.values(calls).map(([name, text]) => [name, JSON.parse(text)]);
 }
 
 async function adapter(provider, apiKey, ask, seen) {
   const api = constructLlmApi({ provider, apiBase: `${ask.url}/v1/`, apiKey, model: "any" });
-  const controller = new AbortController();
   const body = { ...chat(ask), ...counted(ask) };
-  if (!ask.stream) return chatWhole(await api.chatCompletionNonStream(body, controller.signal), seen);
-  const chunks = api.chatCompletionStream(body, controller.signal);
-  await chatChunks(chunks, ask, seen, () => controller.abort());
+  if (ask.stream) await chatChunks(api.chatCompletionStream(body, seen.signal), ask, seen);
+  else chatWhole(await api.chatCompletionNonStream(body, seen.signal), seen);
+}
+
+// Ollama's abort() ends the streams whose answers have begun, and nothing else; a `break` alone leaves them open.
+async function ollama(method, body, ask, seen) {
+  const client = new Ollama({ host: ask.url });
+  const answer = await client[method](body);
+  if (!ask.stream) return [answer];
+  seen.signal.addEventListener("abort", () => client.abort());
+  if (seen.signal.aborted) client.abort();
+  return answer;
 }
 
 const openai = ({ url }) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
@@ -136,19 +154,21 @@ const vector = (embedding) => JSON.stringify(Array.from(embedding));
 
 const CLIENTS = {
   async "openai js: chat"(ask, seen) {
-    const answer = await openai(ask).chat.completions.create({ ...chat(ask), ...counted(ask) });
-    if (ask.stream) await chatChunks(answer, ask, seen, () => answer.controller.abort());
+    const body = { ...chat(ask), ...counted(ask) };
+    const answer = await openai(ask).chat.completions.create(body, { signal: seen.signal });
+    if (ask.stream) await chatChunks(answer, ask, seen);
     else chatWhole(answer, seen);
   },
 
   async "openai js: completions"(ask, seen) {
     const { model, stream } = ask;
-    const answer = await openai(ask).completions.create({ model, stream, prompt: "Count.", ...counted(ask) });
+    const body = { model, stream, prompt: "Count.", ...counted(ask) };
+    const answer = await openai(ask).completions.create(body, { signal: seen.signal });
     for await (const { choices, usage } of stream ? answer : [answer]) {
       seen.usage = usage?.completion_tokens ?? seen.usage;
       for (const { text, finish_reason } of choices) {
         seen.finish = finish_reason ?? seen.finish;
-        if (seen.heard(text, ask)) return answer.controller.abort();
+        if (seen.heard(text, ask)) return;
       }
     }
   },
@@ -156,7 +176,8 @@ const CLIENTS = {
   async "openai js: responses"(ask, seen) {
     const { model, stream } = ask;
     const tools = NAMES.map((name) => ({ type: "function", name, parameters: SCHEMA, strict: false }));
-    const answer = await openai(ask).responses.create({ model, stream, input: "Count.", ...(ask.tools && { tools }) });
+    const body = { model, stream, input: "Count.", ...(ask.tools && { tools }) };
+    const answer = await openai(ask).responses.create(body, { signal: seen.signal });
     if (stream) await responseEvents(answer, ask, seen);
     else responseWhole(answer, seen);
   },
@@ -167,25 +188,21 @@ const CLIENTS = {
   },
 
   async "ollama js: chat"(ask, seen) {
-    const client = new Ollama({ host: ask.url });
-    const answer = await client.chat(chat(ask));
-    for await (const { message, done, done_reason, eval_count } of ask.stream ? answer : [answer]) {
+    for await (const { message, done, done_reason, eval_count } of await ollama("chat", chat(ask), ask, seen)) {
       seen.thinking += message.thinking ?? "";
       seen.calls.push(...(message.tool_calls ?? []).map((call) => [call.function.name, call.function.arguments]));
       if (done) [seen.finish, seen.usage] = [done_reason, eval_count];
-      // a `break` alone would leave the connection open
-      if (seen.heard(message.content, ask)) return client.abort();
+      if (seen.heard(message.content, ask)) return;
     }
   },
 
   async "ollama js: generate"(ask, seen) {
     const { model, stream } = ask;
-    const client = new Ollama({ host: ask.url });
-    const answer = await client.generate({ model, stream, prompt: "Count." });
-    for await (const { response, thinking, done, done_reason, eval_count } of stream ? answer : [answer]) {
+    const parts = await ollama("generate", { model, stream, prompt: "Count." }, ask, seen);
+    for await (const { response, thinking, done, done_reason, eval_count } of parts) {
       seen.thinking += thinking ?? "";
       if (done) [seen.finish, seen.usage] = [done_reason, eval_count];
-      if (seen.heard(response, ask)) return client.abort();
+      if (seen.heard(response, ask)) return;
     }
   },
 
@@ -199,19 +216,18 @@ const CLIENTS = {
     const { model, stream } = ask;
     const tools = NAMES.map((name) => ({ name, input_schema: SCHEMA }));
     const body = { model, stream, max_tokens: 4096, messages: MESSAGES, ...(ask.tools && { tools }) };
-    const answer = await client.messages.create(body);
+    const answer = await client.messages.create(body, { signal: seen.signal });
     if (stream) await messageEvents(answer, ask, seen);
     else messageWhole(answer, seen);
   },
 
   async "AI SDK: chat"(ask, seen) {
-    const controller = new AbortController();
     const tools = Object.fromEntries(NAMES.map((name) => [name, tool({ inputSchema: jsonSchema(SCHEMA) })]));
     const call = {
       model: compatible(ask)(ask.model),
       messages: MESSAGES,
       maxRetries: 0,
-      abortSignal: controller.signal,
+      abortSignal: seen.signal,
       ...(ask.tools && { tools }),
     };
     if (!ask.stream) {
@@ -227,7 +243,7 @@ const CLIENTS = {
       if (part.type === "tool-call") seen.calls.push([part.toolName, part.input]);
       if (part.type === "finish") [seen.finish, seen.usage] = [part.finishReason, part.totalUsage.outputTokens];
       if (part.type === "error") throw part.error;
-      if (part.type === "text-delta" && seen.heard(part.text, ask)) controller.abort();
+      if (part.type === "text-delta") seen.heard(part.text, ask);
     }
   },
 
@@ -246,8 +262,15 @@ const CLIENTS = {
 // What an application would show: an error's text, or the text of the object that some clients throw.
 const told = (error) => error?.message ?? JSON.stringify(error);
 
+// Before the first word, as soon as all of these pages have answered.
+async function leaveWhen(pages, seen) {
+  for (const page of pages) await fetch(page);
+  if (pages.length > 0) seen.leave();
+}
+
 async function answer(ask) {
   const seen = new Seen(ask.number);
+  leaveWhen(ask.leaveWhen, seen);
   try {
     await CLIENTS[ask.client](ask, seen);
   } catch (error) {

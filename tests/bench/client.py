@@ -21,19 +21,12 @@ class Fault(Exception):
     """The target did something that makes its figures worthless."""
 
 
-def request(port: int, dialect: str, plan: Plan, *, stream: bool = True) -> bytes:
-    encoding = ENCODINGS[dialect]
-    # KoboldCpp's language names no model, so that the plan has to be in the question
-    question = [{"role": "user", "content": "hi"}] if encoding.ask == "messages" else plan.model()
-    body = json.dumps({"model": plan.model(), "stream": stream, "max_tokens": 4096, encoding.ask: question})
-    return (
-        f"POST {encoding.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
-
-
 class Client:
     """A connection and the stream on it.  ``frames`` counts those read; times are CLOCK_MONOTONIC nanoseconds."""
+
+    welcome = b"HTTP/1.1 200 "
+    #: where bytes may be cut: what is before it needs no part of what follows
+    cut = b"\n"
 
     __slots__ = (
         "asked_ns", "complete", "dialect", "encoding", "fd", "first_ns", "frames",
@@ -63,9 +56,23 @@ class Client:
         self.tail = b""  # from the read on that brought the last frame
         self.complete = False
 
+    def request(self, *, stream: bool) -> bytes:
+        body = self.asked(stream=stream)
+        return (
+            f"POST {self.encoding.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+
+    def asked(self, **more: object) -> str:
+        """What is asked, as JSON."""
+        model, field = self.plan.model(), self.encoding.ask
+        # KoboldCpp's language names no model, so that the plan has to be in the question
+        question = [{"role": "user", "content": "hi"}] if field == "messages" else model
+        return json.dumps({"model": model, "max_tokens": 4096, field: question, **more})
+
     def ask(self, *, stream: bool = True) -> None:
         try:
-            self.sock.send(request(self.port, self.dialect, self.plan, stream=stream))
+            self.sock.send(self.request(stream=stream))
         except OSError as error:
             raise Fault(f"cannot connect: {error}") from None
 
@@ -99,7 +106,7 @@ class Client:
         head, separator, body = self.rest.partition(b"\r\n\r\n")
         if not separator:
             return False
-        if not head.startswith(b"HTTP/1.1 200 "):
+        if not head.startswith(self.welcome):
             raise Fault(f"refused: {self.rest[:600]!r}")
         self.head, self.rest = head, b"\r\n" + body
         return True
@@ -108,19 +115,22 @@ class Client:
         if self.tail:
             self.tail += data
         else:
-            # a mark is followed by the end of its line: what is cut there needs no part of what follows
             data = self.rest + data
-            cut = data.rfind(b"\n") + 1
+            cut = data.rfind(self.cut) + 1
             body, self.rest = data[:cut], data[cut:]
             self.check(body)
             if self.frames and not self.first_ns:
                 self.first_ns = now
             if self.plan.rate:
                 self.latencies += [now - int(sent) for sent in STAMP.findall(body)]
-        if self.tail.endswith(b"\r\n0\r\n\r\n"):
+        if self.is_over():
             if self.encoding.terminal not in _CHUNK_HEAD.sub(b"", self.tail):
                 raise Fault(f"ended without its terminal marker: {self.tail[-300:]!r}")
             self.complete = True
+
+    def is_over(self) -> bool:
+        """Whether the last bytes are the end of the body."""
+        return self.tail.endswith(b"\r\n0\r\n\r\n")
 
     def check(self, body: bytes) -> None:
         # where some HTTP chunk does not end where a frame ends

@@ -44,7 +44,7 @@ def request(keys: int) -> Callable[[], None]:
         cors(rules, asked)
         guarding.admit(rules, known, asked, scope)  # type: ignore[arg-type]
         guarding.authorize("openai.chat_completions")
-        assert guarding.holder().may_ask("qwen3:8b")
+        assert guarding.holder().may_ask("qwen3:8b", "chat")
 
     return decide
 

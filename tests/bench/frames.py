@@ -186,6 +186,13 @@ ENCODINGS = {
         last=_event(b"done", b'{"reason":"stop","usage":{}}'),
         terminal=b"event: done",
     ),
+    # Of clients alone: no backend speaks it.
+    "websocket": Encoding(
+        "/api/ws/chat",
+        b'{"type":"token","id":"bench","text":"%s"}',
+        last=b'{"type":"done","id":"bench","reason":"stop"}',
+        terminal=b'"type":"done"',
+    ),
     "llamacpp": Encoding(
         "/completion",
         b'data: {"index":0,"content":"%s","tokens":[42],"stop":false,"id_slot":-1,"tokens_predicted":1,'

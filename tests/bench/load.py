@@ -11,6 +11,7 @@ from time import monotonic, monotonic_ns, process_time_ns
 from .client import Client, Fault
 from .plan import After, Plan
 from .processes import cpu_ns
+from .websocket import WebSocketClient
 
 Figures = dict[str, float]
 
@@ -30,6 +31,8 @@ class Job:
     rounds: int = 1
     close: str = "fin"  #: fin, rst or half
     mock_port: int = 0
+    beside: bool = False  #: as many clients of the bare relay are served at the same time
+    beside_port: int = 0
     pids: dict[str, int] = field(default_factory=dict)  #: whose CPU time or memory is read, by role
     patience: float = 20.0  #: the whole job is over by then
 
@@ -59,14 +62,18 @@ class Load:
 
     def open(self, plan: Plan) -> Client:
         """Connect; the request goes out as soon as the connection stands."""
-        client = Client(self.job.port, self.job.dialect, plan)
-        self.adopt(client)
-        return client
+        kind = WebSocketClient if self.job.dialect == "websocket" else Client
+        return self.adopt(kind(self.job.port, self.job.dialect, plan))
 
-    def adopt(self, client: Client) -> None:
+    def open_beside(self, plan: Plan) -> Client:
+        """The same through the relay, which hands on OpenAI's chunks whatever the target's client speaks."""
+        return self.adopt(Client(self.job.beside_port, "openai", plan))
+
+    def adopt(self, client: Client) -> Client:
         self.clients[client.fd] = client
         self.connecting.add(client.fd)
         self.epoll.register(client.fd, select.EPOLLOUT)
+        return client
 
     def forget(self, client: Client) -> None:
         """Read no more from it; its socket stays open."""

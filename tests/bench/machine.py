@@ -45,7 +45,7 @@ def checkpoint_us() -> float:
 
 @dataclass(frozen=True)
 class Clock:
-    """CPU seconds of the whole machine and of the harness with its ended children, at one instant."""
+    """CPU seconds of the whole machine and of what belongs to the measurement, at one instant."""
 
     wall: float
     busy: float
@@ -54,22 +54,30 @@ class Clock:
     load: float
 
     @classmethod
-    def now(cls) -> Self:
+    def now(cls, *pids: int) -> Self:
+        """``pids`` belong to the measurement beside this process and its ended children."""
         ticks = os.sysconf("SC_CLK_TCK")
         user, nice, system, _, _, irq, softirq, stolen = map(
             int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
         )
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in pids]
+        # proc(5): utime and stime
+        running = sum(int(stat[11]) + int(stat[12]) for stat in stats)
         return cls(
-            time.monotonic(), (user + nice + system + irq + softirq) / ticks, stolen / ticks, sum(os.times()[:4]),
-            os.getloadavg()[0],
+            time.monotonic(), (user + nice + system + irq + softirq) / ticks, stolen / ticks,
+            sum(os.times()[:4]) + running / ticks, os.getloadavg()[0],
         )  # fmt: skip
+
+    def others(self, start: Clock) -> float:
+        """Cores that other processes took since then."""
+        return max(0.0, self.busy - start.busy - (self.own - start.own)) / (self.wall - start.wall)
 
     def since(self, start: Clock) -> str:
         wall = self.wall - start.wall
-        others = max(0.0, self.busy - start.busy - (self.own - start.own))
-        quiet = "" if others / wall <= QUIET else " **Not a quiet machine: bounds on wall-clock figures say little.**"
+        others = self.others(start)
+        quiet = "" if others <= QUIET else " **Not a quiet machine: bounds on wall-clock figures say little.**"
         return (
             f"load {start.load:.2f} before and {self.load:.2f} after (the run's own work included); meanwhile other "
-            f"processes took {others / wall:.2f} cores, the hypervisor {(self.stolen - start.stolen) / wall:.2f}; "
+            f"processes took {others:.2f} cores, the hypervisor {(self.stolen - start.stolen) / wall:.2f}; "
             f"{wall:.0f} s.{quiet}"
         )

@@ -29,7 +29,9 @@ _SEND_BUFFER = 524288
 _BURST = 32
 #: answers up to this many frames leave in one write: they measure a request, not its chunks
 _SHORT = 8
-#: the frames of 64 streams must not fall on the same instant: successive multiples of the golden ratio spread evenly
+#: the frames of 64 streams must not fall on the same instant: successive multiples of the golden ratio spread evenly.
+#: Where they fall depends on their number and the clock alone, or targets that connect at another pace would get their
+#: frames in other company, and fewer at once cost more.
 _GOLDEN = 0.618034
 
 
@@ -60,7 +62,6 @@ class Mock:
         self.connections: dict[int, Connection] = {}
         #: (when, a number that breaks ties, to whom, the plan at that time) as a heap
         self.due: list[tuple[int, int, Connection, Plan]] = []
-        self.paced = 0
         self.watchers: set[Connection] = set()
 
     def run(self) -> None:
@@ -152,9 +153,9 @@ class Mock:
             return
         if plan.rate:
             connection.period = 1_000_000_000 // plan.rate
-            self.paced = self.paced + 1 if self.due else 0
-            first = now + int(self.paced * _GOLDEN % 1 * connection.period)
-            heapq.heappush(self.due, (first, self.paced, connection, plan))
+            whole_periods = now // connection.period + 1
+            first = int((whole_periods + plan.id * _GOLDEN % 1) * connection.period)
+            heapq.heappush(self.due, (first, connection.fd, connection, plan))
             self.send(connection, encoding.head)
         else:
             writes = [encoding.head]

@@ -28,7 +28,7 @@ class Plan:
     frames: int = 0
     millis: int = 0  #: go on for this long instead of counting frames
     after: After = After.END
-    id: int = 0  #: names the stream in the mock's report of closed connections
+    id: int = 0  #: names the stream in the mock's report of closed connections, and tells it from those beside it
 
     def model(self) -> str:
         return "bench-r{}-n{}-m{}-e{:d}-i{}".format(*astuple(self))

@@ -22,7 +22,7 @@ class Verdict:
 
     @property
     def value(self) -> float:
-        if not self.must.worst and not self.must.least:
+        if not self.must.worst and not self.must.each:
             return median(self.values)
         return min(self.values) if self.must.at_least else max(self.values)
 
@@ -40,18 +40,11 @@ def judge(must: Must, results: Results) -> Verdict:
     for (variant, target), repeats in results.items():
         if target == must.target.name:
             others = repeats if must.beside is None else results.get((variant, must.beside.name), ())
-            if must.least and others:
-                repeats, others = [least(repeats)], [least(others)]
             found = [must.value(own, other) for own, other in zip(repeats, others, strict=False)]
-            values += found
-            variants += [variant] * len(found)
-    at = variants[values.index(max(values))] if must.least and values else ""
+            values += [median(found)] if must.each else found
+            variants.append(variant)
+    at = variants[values.index(max(values))] if must.each and values else ""
     return Verdict(must, values, at)
-
-
-def least(repeats: Sequence[Figures]) -> Figures:
-    """The least of every figure."""
-    return {key: min(one[key] for one in repeats) for key in repeats[0]}
 
 
 def judge_all(results: Mapping[str, Results]) -> list[Verdict]:
@@ -76,7 +69,7 @@ def musts(verdicts: Iterable[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         must = verdict.must
         bound = f"{'≥' if must.at_least else '≤'} {must.limit:g} {must.unit}"
-        if (must.worst or must.least) and verdict.values:
+        if (must.worst or must.each) and verdict.values:
             measured = f"{verdict.value:,.{must.digits}f}{f' ({verdict.at})' if verdict.at else ''}"
         else:
             measured = spread(verdict.values, must.digits)
@@ -91,20 +84,13 @@ def figures(scenario: Scenario, results: Results) -> Iterator[str]:
     yield row((*((scenario.variants_head,) if named else ()), "target", *(column.head for column in scenario.columns)))
     yield row(("---",) * (1 + named) + ("---:",) * len(scenario.columns))
     for (variant, name), repeats in results.items():
-        cells = [
-            cell(column, repeats, results.get((variant, column.times.name), ()) if column.times else ())
-            for column in scenario.columns
-        ]
+        cells = [cell(column, repeats) for column in scenario.columns]
         yield row((*((variant,) if named else ()), scenario.label(TARGETS[name]), *cells))
     yield ""
 
 
-def cell(column: Column, repeats: Sequence[Figures], yardstick: Sequence[Figures]) -> str:
-    if column.times is None:
-        return spread([one[column.key] / column.divisor for one in repeats if column.key in one], column.digits)
-    if not yardstick:
-        return "–"
-    return f"{least(repeats)[column.key] / least(yardstick)[column.key]:.{column.digits}f}"
+def cell(column: Column, repeats: Sequence[Figures]) -> str:
+    return spread([one[column.key] / column.divisor for one in repeats if column.key in one], column.digits)
 
 
 def render(results: Mapping[str, Results], machine: str, mood: str) -> str:

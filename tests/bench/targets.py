@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from .frames import ENCODINGS
 from .load import Figures, Job
 from .processes import ROOT, BenchError, Child, free_port
 
@@ -23,7 +24,7 @@ class Target:
     title: str
     dialect: str = "openai"  #: of the client
     backend: str = "openai"  #: what penstock is told that the mock is
-    #: of the clients in :mod:`.frames`, those whose language cannot be told to this backend
+    #: of the clients in :mod:`.frames`, those whose language cannot be told to this backend, or whose row another has
     refuses: tuple[str, ...] = ("llamacpp",)
 
 
@@ -41,9 +42,16 @@ FROM_ANTHROPIC = Target(
     backend="anthropic",
     refuses=("llamacpp", "completions", "koboldcpp"),
 )
+#: It is read as OpenAI's is (tests/dialects/test_openai_kinds.py), but has the Responses API itself; so is LM Studio.
+FROM_VLLM = Target(
+    "from-vllm",
+    "penstock, vLLM backend",
+    backend="vllm",
+    refuses=tuple(dialect for dialect in ENCODINGS if dialect != "responses"),
+)
 TRANSLATED = (TO_OLLAMA, FROM_OLLAMA)
 #: one for each language that backends speak
-SOUTH = (SAME, FROM_LLAMACPP, FROM_OLLAMA, FROM_KOBOLDCPP, FROM_ANTHROPIC)
+SOUTH = (SAME, FROM_LLAMACPP, FROM_OLLAMA, FROM_KOBOLDCPP, FROM_ANTHROPIC, FROM_VLLM)
 TARGETS = {target.name: target for target in (DIRECT, RELAY, NAIVE, SAME, *TRANSLATED, *SOUTH)}
 
 _CONFIG = """\
@@ -109,13 +117,13 @@ class Bench:
     def measure(self, target: Target, job: Job) -> Figures:
         """Have the load generator do the job; raises BenchError on a fault."""
         child = self.running[target.name]
-        job = replace(
-            job,
-            port=child.port,
-            dialect=job.dialect or target.dialect,
-            mock_port=self.mock.port,
-            pids={"mock": self.mock.pid} | ({} if child is self.mock else {"target": child.pid}),
-        )
+        pids = {"mock": self.mock.pid} | ({} if child is self.mock else {"target": child.pid})
+        job = replace(job, port=child.port, dialect=job.dialect or target.dialect, mock_port=self.mock.port, pids=pids)
+        if job.beside:
+            if RELAY.name not in self.running:
+                self.start([RELAY])
+            relay = self.running[RELAY.name]
+            job = replace(job, beside_port=relay.port, pids=pids | {"beside": relay.pid})
         command = [sys.executable, "-m", "tests.bench.loadgen"]
         try:
             done = subprocess.run(

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic, monotonic_ns
 
-from .client import Fault
+from .client import Client, Fault
 from .load import Figures, Job, Load, Reading, quantile
+from .plan import Plan
 
 
 def streams(job: Job) -> Figures:
-    """Streams side by side: frames a second, CPU per frame, latency of a paced frame."""
+    """Streams side by side: frames a second, CPU per frame, latency of a paced frame; perhaps beside the relay's."""
     load = Load(job)
-    everyone = []
-    begin = monotonic()
-    for number in range(job.clients):
-        load.until(lambda: False, "opening", begin + job.spread * number / job.clients - monotonic())
-        everyone.append(load.open(job.plan))
-    load.until(lambda: all(client.frames for client in everyone), "first frame of every stream")
+    everyone = opened(load, load.open, 0)
+    relayed = opened(load, load.open_beside, job.clients) if job.beside else []
     load.until(lambda: False, "warming up", job.warm)
-    start, before = load.reading(), sum(client.frames for client in everyone)
+    start, before, before_relayed = load.reading(), frames_of(everyone), frames_of(relayed)
     for client in everyone:
         client.latencies.clear()
-    load.until(lambda: False, "measuring", job.window)
-    end, after = load.reading(), sum(client.frames for client in everyone)
-    figures = end.since(start, after - before)
+    # One that is over earlier than it should be, on a machine that is busy otherwise, ends the window.
+    streams = len(everyone) + len(relayed)
+    load.until(lambda: len(load.clients) < streams, "measuring", job.window)
+    end, count, count_relayed = load.reading(), frames_of(everyone) - before, frames_of(relayed) - before_relayed
+    if not count or (relayed and not count_relayed):
+        raise Fault("the streams were over before they could be measured")
+    figures = end.since(start, count)
+    if relayed:
+        figures["cpu_beside_us"] *= count / count_relayed
+        figures["times_beside"] = figures["cpu_target_us"] / figures["cpu_beside_us"]
     latencies = [value / 1000 for client in everyone for value in client.latencies]
     if latencies:
         figures |= {"p50_us": quantile(latencies, 0.5), "p99_us": quantile(latencies, 0.99)}
     load.until(lambda: not load.clients, "end of every stream")
     return figures
+
+
+def opened(load: Load, connect: Callable[[Plan], Client], first_id: int) -> list[Client]:
+    """As many streams as the job has, spread over the time that it says, once each has its first frame."""
+    job, begin = load.job, monotonic()
+    clients: list[Client] = []
+    for number in range(job.clients):
+        load.until(lambda: False, "opening", begin + job.spread * number / job.clients - monotonic())
+        clients.append(connect(replace(job.plan, id=first_id + number)))
+    load.until(lambda: all(client.frames for client in clients), "first frame of every stream")
+    return clients
+
+
+def frames_of(clients: Sequence[Client]) -> int:
+    return sum(client.frames for client in clients)
 
 
 def requests(job: Job) -> Figures:

@@ -150,6 +150,22 @@ class TooManyStreams(RequestError):
     retry_after = 2.0
 
 
+class NoRoom(RequestError):
+    """The bodies of all requests together are as much as penstock may hold at a time."""
+
+    code = "bodies"
+    status = 503
+    retry_after = 2.0
+
+
+class TooManyConnections(RequestError):
+    """The connection is one more than penstock has at a time, in all or from one peer."""
+
+    code = "connections"
+    status = 503
+    retry_after = 1.0
+
+
 class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
     status = 405
@@ -295,14 +311,14 @@ class BackendRefused(BackendError):
 class BackendGarbled(BackendError):
     """The backend sent what its dialect does not allow; ``layer`` is ``http``, ``parse`` or ``schema``.
 
-    In ``message`` all that the backend wrote stands behind a colon.
+    In ``message`` all that the backend wrote stands behind a colon; ``ours`` is the rest where that is not so.
     """
 
     code = "backend_garbled"
 
-    def __init__(self, message: str, layer: str) -> None:
+    def __init__(self, message: str, layer: str, ours: str | None = None) -> None:
         super().__init__(message)
-        self.logged = message.partition(": ")[0]
+        self.logged = ours or message.partition(": ")[0]
         self.layer = layer
 
 

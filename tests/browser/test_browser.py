@@ -5,6 +5,7 @@ The same page from an origin that the owner has listed does, so that each attack
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 import trio
 from chromium import CHROMIUM, Rebound, Site, opened
 
-from penstock.config.model import Backend, Config, Route, Server
+from penstock.config.model import Backend, Config, Key, Route, Server
+from penstock.config.secrets import Reference
 from penstock.errors import PenstockError
 from penstock.observe.observer import Observer
 from penstock.relay.outcome import Outcome
@@ -42,7 +44,9 @@ class Place(msgspec.Struct):
     refused: Counter[tuple[str, str, str]]
 
 
-async def settle(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, **server: Any) -> Place:
+async def settle(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, keys: tuple[Key, ...] = (), **server: Any
+) -> Place:
     refused: Counter[tuple[str, str, str]] = Counter()
     tell = Observer.refused
 
@@ -56,6 +60,7 @@ async def settle(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, **serve
         server=Server(listen=("127.0.0.1:0",), **server),
         backends={"b": Backend(kind="simulate", url=simulation.url, slots=8)},
         routes={"*": Route(targets=("b/sim:tokens=2",))},
+        keys=keys,
     )
     send, outcomes = trio.open_memory_channel[Outcome](100)
     daemon = Daemon(config, send.send_nowait)
@@ -164,3 +169,25 @@ async def test_a_listed_page_does_reach_them(
     # what carries no origin stays out, whoever's page it is
     assert ("GET", "/api/tags", "foreign_origin") in place.refused
     assert ("GET", "/api/v1/model", "wrong_host") in place.refused
+
+
+async def test_a_listed_page_shows_its_key_as_a_subprotocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    """The one way that a browser leaves to a WebSocket; what it is not answered with, it takes for a failure."""
+    site = Site("")
+    await nursery.start(site.serve)
+    # as JavaScript's btoa sees it: one byte a character
+    key = Key(name="page", key=Reference.parse(digest_of("sk-p\u00e4ge".encode("latin-1"))))
+    place = await settle(nursery, monkeypatch, (key,), allowed_origins=(f"http://friend.test:{site.port}",))
+    site.page = page("keyed", place.port).encode()
+    with trio.fail_after(90):
+        async with opened(f"http://friend.test:{site.port}/", tmp_path, names={"friend.test": "127.0.0.1"}):
+            said = await site.report()
+    assert said.pop("its key").startswith('penstock.chat {"type":"done"')
+    assert said == dict.fromkeys(("a wrong key", "no key", "its key alone"), "failed")
+    assert place.refused == {("GET", "/api/ws/chat", "unauthorized"): 2, ("GET", "/api/ws/chat", "bad_request"): 1}
+
+
+def digest_of(key: bytes) -> str:
+    return f"sha256:{hashlib.sha256(key).hexdigest()}"

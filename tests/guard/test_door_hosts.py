@@ -260,6 +260,6 @@ async def test_the_guard_does_not_wait_for_the_body(nursery: trio.Nursery) -> No
     for headers, wanted in (("Host: evil.test", 421), ("Host: HERE\r\nOrigin: null", 403), ("Host: HERE", 401)):
         async with connected(door.address) as client:
             await client.send(f"{head}{headers}\r\n\r\n".encode())
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 status, _, _ = await client.answer()
             assert status == wanted

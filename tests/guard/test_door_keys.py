@@ -12,8 +12,10 @@ from door import Asking, key, open_door
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asking import LANGUAGES, POSTED
 from penstock.config.model import Route
-from penstock.errors import ConfigError
+from penstock.dialects.registry import NORTHBOUND
+from penstock.errors import ConfigError, Unauthorized
 from penstock.policy.keys import digest_text
 from penstock.server.guarding import ADMIN, PUBLIC
 from rawhttp import answered, call, connected, get, post
@@ -23,6 +25,7 @@ OWNER = key("owner", "sk-owner", admin=True)
 CODER = key("coder", "sk-coder", routes=("coder", "q*"))
 
 GOOD = ["Authorization: Bearer sk-laptop", "X-Api-Key: sk-laptop", "api-key: sk-laptop"]
+GOOD += ["Sec-WebSocket-Protocol: penstock.chat, bearer.c2stbGFwdG9w"]
 BAD = [
     "Authorization: Bearer wrong",
     "Authorization: Bearer ",
@@ -33,6 +36,8 @@ BAD = [
     "Cookie: api-key=sk-laptop; Authorization=sk-laptop",
     "X-Auth-Token: sk-laptop",
     "X-Forwarded-User: laptop",
+    "Sec-WebSocket-Protocol: penstock.chat, bearer.sk-laptop",
+    "Sec-WebSocket-Protocol: c2stbGFwdG9w",
     f"api-key: {digest_text('sk-laptop')}",
 ]
 
@@ -155,30 +160,21 @@ async def test_s8_a_very_long_key_is_refused(nursery: trio.Nursery) -> None:
     tags = Asking("", "GET", "/api/tags")
     assert (await answered(door.address, tags.raw("api-key: " + "x" * 60_000)))[0] == 401
     async with connected(door.address) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             with suppress(trio.BrokenResourceError):
                 await client.send(tags.raw("api-key: " + "x" * 1_000_000))
             assert (await client.head())[0] in (400, 431)
 
 
-@pytest.mark.parametrize(
-    ("path", "shape"),
-    [
-        ("/v1/chat/completions", ["error", "message"]),
-        ("/v1/messages", ["error", "message"]),
-        ("/api/chat", ["error"]),
-    ],
-)
-async def test_a_stranger_is_told_so_in_its_own_dialect(path: str, shape: list[str], nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("north", NORTHBOUND)
+async def test_a_stranger_is_told_so_in_its_own_dialect(north: str, nursery: trio.Nursery) -> None:
     door = await open_door(nursery, keys=(LAPTOP,))
-    status, headers, body = await answered(door.address, Asking("", "POST", path).raw())
+    language = LANGUAGES[north]
+    request = post(language.path, language.asked()) if north in POSTED else get("/api/ws/chat")
+    status, headers, body = await answered(door.address, request)
     assert (status, headers["content-type"], headers["www-authenticate"]) == (401, "application/json", "Bearer")
-    told: Any = json.loads(body)
-    for name in shape:
-        told = told[name]
-    assert told.startswith("penstock wants a key")
-    if shape[1:]:
-        assert json.loads(body)["error"]["type"] == "authentication_error"
+    assert body == NORTHBOUND[north].error(Unauthorized())
+    assert b"penstock wants a key" in body
 
 
 @pytest.mark.parametrize("header", ["Authorization: Bearer ", *BAD, *GOOD])
@@ -237,6 +233,27 @@ async def test_a_key_sees_its_models_and_no_others(nursery: trio.Nursery) -> Non
     assert (await answered(door.address, call("codes", asked["owner"])))[0] == 200
 
 
+async def test_a_key_sees_its_classes_and_no_others(nursery: trio.Nursery) -> None:
+    """One for an editor's completions is no use for a chat, whatever the model is called."""
+    fim = key("fim", "sk-fim", classes=("autocomplete",))
+    routes = {
+        "fim": Route(targets=("b",), class_="autocomplete"),
+        "coder": Route(targets=("b",)),
+        "*": Route(targets=("b",)),
+    }
+    door = await open_door(nursery, keys=(fim, OWNER), routes=routes)
+    for shown, seen in (("api-key: sk-fim", {"fim"}), ("api-key: sk-owner", {"fim", "coder", "sim"})):
+        for path, list_, name in (("/v1/models", "data", "id"), ("/api/tags", "models", "name")):
+            _, _, body = await answered(door.address, get(path, shown))
+            assert {entry[name] for entry in json.loads(body)[list_]} == seen
+        for model in ("fim", "fim:latest", "coder", "whatever"):
+            wanted = 200 if model.startswith("fim") or "owner" in shown else 404
+            for request in (call(model, shown), call(model, shown, path="/api/chat")):
+                status, _, body = await answered(door.address, request)
+                assert status == wanted, (shown, model)
+                assert status == 200 or b"coder" not in body.replace(b"'coder'", b"")
+
+
 async def test_a_key_has_so_many_streams_and_no_more(nursery: trio.Nursery) -> None:
     """Also when all of them are asked for at the same instant; another key is not concerned."""
     keys = (key("two", "sk-two", max_streams=2), LAPTOP)
@@ -255,7 +272,7 @@ async def test_a_key_has_so_many_streams_and_no_more(nursery: trio.Nursery) -> N
             clients.start_soon(one, "api-key: sk-two")
         for _ in range(3):
             clients.start_soon(one, "api-key: sk-laptop")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while len(statuses) < 9:
                 await trio.sleep(0.01)
         assert sorted(statuses) == [200] * 5 + [429] * 4

@@ -76,13 +76,12 @@ def test_p12_what_llamacpp_does_not_check_is_checked_here(value: object) -> None
 
 
 async def test_p12_nor_does_it_pass_unread(nursery: trio.Nursery) -> None:
-    # the stand-in has no such path, and says so where it is asked
     door = await open_door(nursery, kind="llamacpp")
-    for number, status in ((-1, 400), (2**31, 400), (1, 404)):
+    for number, refused in ((-1, True), (2**31, True), (1, False)):
         body = json.dumps({"model": "sim", "prompt": "hi", "n_discard": number}).encode()
         got = await answered(door.address, post("/completion", body, "Content-Type: application/json"))
-        assert got[0] == status, got
-        assert ("n_discard" in json.loads(got[2])["error"]["message"]) is (status == 400)
+        # else whatever the backend says to it
+        assert (got[0] == 400 and b"n_discard" in got[2]) is refused, got
 
 
 # --- P13: what runs in a server's template engine
@@ -303,7 +302,7 @@ async def test_p17_a_clients_trailers_are_bounded_and_merge_into_nothing(nursery
         await client.send(head + chunk + b"Authorization: Bearer x\r\nHost: evil\r\nContent-Length: 5\r\n\r\n")
         assert (await client.answer())[0] == 200
     async with connected(door.address) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             try:
                 await client.send(head + chunk)
                 for _ in range(2000):
@@ -326,7 +325,7 @@ async def test_p17_a_clients_trailers_are_bounded_and_merge_into_nothing(nursery
 )
 async def test_p17_a_backends_head_is_bounded(answer: bytes, nursery: trio.Nursery) -> None:
     address = await before_a_backend(nursery, answer)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         status, _, body = await answered(address, call("m"))
     assert status == 502, body
 
@@ -342,7 +341,7 @@ async def test_p19_no_form_is_taken_apart(north: str, nursery: trio.Nursery) -> 
         async with connected(door.address) as client:
             head = f"POST {POSTED[north].path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 100\r\n"
             await client.send(f"{head}Content-Type: multipart/form-data; boundary={boundary}\r\n\r\n".encode())
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await client.send(b"x" * 100)
                 assert (await client.answer())[0] == 415
     assert door.asked == []
@@ -368,7 +367,7 @@ async def test_a_backends_content_type_makes_no_header_of_its_own(kind: bytes, n
         nursery, b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: 2\r\n\r\nhi" % kind
     )
     body = json.dumps({"model": "m", "input": "hi"}).encode()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         status, headers, said = await answered(
             address, post("/v1/audio/speech", body, "Content-Type: application/json")
         )

@@ -7,7 +7,6 @@ import logging
 import re
 import struct
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Literal
 
@@ -26,16 +25,7 @@ texts = st.lists(st.sampled_from([*HOSTILE, "\nMESSAGE=forged", "2026-01-01T00:0
     "".join
 )
 #: What the log is told, with the same text in every place.
-TOLD = ["refused", "ended", "fell back", "bug", "foreign"]
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+TOLD = ["refused", "turned away", "ended", "fell back", "bug", "foreign"]
 
 
 class Kept:
@@ -59,6 +49,8 @@ def logged(what: str, text: str, form: Literal["console", "json"], journal: Jour
     match what:
         case "refused":
             observer.refused(text, text, BadRequest(text))
+        case "turned away":
+            observer.turned_away(text, BadRequest(text))
         case "ended":
             observer._log.warning("stream ended", **dict.fromkeys(OUTCOME, text))
         case "fell back":
@@ -109,6 +101,7 @@ def test_json(what: str, text: str) -> None:
         "event",
         "level",
         "timestamp",
+        "peer",
         "method",
         "path",
         "status",
@@ -128,7 +121,7 @@ def test_journal(what: str, form: Literal["console", "json"], text: str) -> None
         entry = logged(what, text, form, journal)
     assert isinstance(entry, bytes)
     fields = parsed(entry)
-    names = {"method", "path", "status", "code", "where", "exception", *OUTCOME}
+    names = {"peer", "method", "path", "status", "code", "where", "exception", *OUTCOME}
     own = {
         "MESSAGE",
         "MESSAGE_ID",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from penstock.observe.lines import PIECE, Lines
+from penstock.observe.log import configure, logger, lost
 
 
 def told(number: int) -> str:
@@ -77,3 +79,16 @@ def test_a_full_disk_costs_lines() -> None:
         for _ in range(3):
             lines.error("no space")
     assert lines.lost == 3
+
+
+def test_what_was_lost_is_not_forgotten_when_the_log_is_set_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """…as a reload does it; streams that began before still write as they began."""
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure("info", "console")
+        before, earlier = lost(), logger()
+        earlier.warning("no space")
+        configure("info", "json")
+        earlier.warning("no space")
+        logger().warning("no space")
+        assert lost() == before + 3

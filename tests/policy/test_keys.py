@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from itertools import product
 
@@ -11,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.config.model import CLASSES, RouteClass
 from penstock.config.model import Key as KeySpec
 from penstock.config.secrets import Reference, Secret
 from penstock.errors import ConfigError
 from penstock.policy import keys as module
-from penstock.policy.keys import ANYONE, NOBODY, Key, Keys, build_keys, digest_text, presented
+from penstock.policy.keys import ANYONE, NOBODY, OFFERED, Key, Keys, build_keys, digest_text, presented
 
 Head = list[tuple[bytes, bytes]]
 Carrier = Callable[[bytes], tuple[bytes, bytes]]
@@ -23,6 +25,11 @@ Carrier = Callable[[bytes], tuple[bytes, bytes]]
 
 def key(name: str, text: bytes, **more: object) -> Key:
     return Key(name=name, digest=hashlib.sha256(text).digest(), routes=("*",), **more)  # type: ignore[arg-type]
+
+
+def offered(text: bytes) -> bytes:
+    """base64url without padding (RFC 4648 5)."""
+    return urlsafe_b64encode(text).rstrip(b"=")
 
 
 LAPTOP, PHONE = key("laptop", b"sk-laptop"), key("phone", "clé".encode())
@@ -34,6 +41,8 @@ CARRIERS: dict[str, Carrier] = {
     "bearer in another case": lambda text: (b"authorization", b"bEARER   " + text + b" "),
     "x-api-key": lambda text: (b"x-api-key", text),
     "api-key": lambda text: (b"api-key", text),
+    "subprotocol": lambda text: (b"sec-websocket-protocol", b"penstock.chat, " + OFFERED + offered(text)),
+    "subprotocol first": lambda text: (b"sec-websocket-protocol", OFFERED + offered(text) + b" ,penstock.chat"),
 }
 
 
@@ -68,6 +77,11 @@ def test_two_keys_that_differ_are_none(one: Carrier, other: Carrier) -> None:
         (b"cookie", b"api-key=sk-laptop"),
         (b"x-forwarded-user", b"laptop"),
         (b"x-penstock-key", b"laptop"),
+        (b"sec-websocket-protocol", b"sk-laptop"),
+        (b"sec-websocket-protocol", b"bearer.sk-laptop"),
+        (b"sec-websocket-protocol", b"Bearer.c2stbGFwdG9w"),
+        (b"sec-websocket-protocol", b"x, bearer.?c2stbGFwdG9w"),
+        (b"sec-websocket-key", b"c2stbGFwdG9w"),
     ],
     ids=lambda header: header[0].decode(),
 )
@@ -137,7 +151,15 @@ def test_keys_are_compared_by_digest_and_all_of_them(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_key_opens_its_models(routes: tuple[str, ...], model: str, may: bool) -> None:
-    assert Key(name="a", digest=b"", routes=routes).may_ask(model) is may
+    assert Key(name="a", digest=b"", routes=routes).may_ask(model, "chat") is may
+
+
+@pytest.mark.parametrize("class_", CLASSES)
+def test_a_key_opens_its_classes(class_: RouteClass) -> None:
+    autocomplete = Key(name="a", digest=b"", routes=("*",), classes=("autocomplete", "agent"))
+    assert autocomplete.may_ask("coder", class_) is (class_ in ("autocomplete", "agent"))
+    assert ANYONE.may_ask("coder", class_) and LAPTOP.may_ask("coder", class_)
+    assert not NOBODY.may_ask("coder", class_)
 
 
 def spec(name: str, text: str, **more: object) -> KeySpec:
@@ -149,7 +171,7 @@ def test_the_configurations_keys() -> None:
     keys = build_keys(
         [
             spec("digest", digest_text("sk-laptop")),
-            spec("place", "env:PHONE", routes=("coder",), admin=True, max_streams=2),
+            spec("place", "env:PHONE", routes=("coder",), classes=("agent",), admin=True, max_streams=2),
             spec("literal", "sk-literal"),
         ],
         lambda reference: Secret(places[reference.reveal()]),
@@ -157,6 +179,7 @@ def test_the_configurations_keys() -> None:
     found = {text: keys.holder([(b"api-key", text.encode())]) for text in ("sk-laptop", "sk-phone", "sk-literal")}
     assert [found[text].name for text in found] == ["digest", "place", "literal"]
     assert (found["sk-phone"].routes, found["sk-phone"].admin, found["sk-phone"].max_streams) == (("coder",), True, 2)
+    assert (found["sk-phone"].classes, found["sk-laptop"].classes) == (("agent",), CLASSES)
     assert (found["sk-laptop"].routes, found["sk-laptop"].admin, found["sk-laptop"].max_streams) == (("*",), False, 512)
 
 

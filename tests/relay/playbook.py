@@ -87,7 +87,7 @@ class FakeClient:
 
     # the relay's side
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> None:
         assert self.status is None, "two heads"
         self.status = status
         self.headers = {name.lower(): value for name, value in headers}

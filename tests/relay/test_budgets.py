@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 import trio
 from playbook import DONE, PING, Play, chunk, finish, progress, role
@@ -142,6 +144,30 @@ async def test_liveness_counts_every_byte(nursery: trio.Nursery, autojump_clock:
     assert outcome.reason is Reason.SILENCE
     assert "liveness" in (outcome.message or "")
     assert trio.current_time() - pinged == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize("said", [[], [role()], [role(), chunk("A")]], ids=["head", "role", "token"])
+async def test_liveness_runs_from_the_head_on(nursery: trio.Nursery, autojump_clock: object, said: list[bytes]) -> None:
+    play = Play(nursery, silence=600.0, liveness=15.0)
+    play.asks()
+    backend = await play.backend()
+    await trio.sleep(100)
+    await backend.begins()
+    if said:
+        await backend.says(*said)
+    outcome = await play.outcome()
+    assert (outcome.reason, outcome.total) == (Reason.SILENCE, pytest.approx(115.0))
+    assert "liveness" in (outcome.message or "")
+
+
+async def test_liveness_does_not_run_once_the_answer_is_whole(nursery: trio.Nursery, autojump_clock: object) -> None:
+    play = Play(nursery, liveness=1.0)
+    client = play.asks()
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role(), chunk("A"), finish())
+    outcome = await play.outcome()
+    assert (outcome.reason, client.text, client.finished) == (Reason.COMPLETED, "A", True)
 
 
 async def test_connect_budget(nursery: trio.Nursery, autojump_clock: object) -> None:
@@ -287,3 +313,27 @@ async def test_a_finished_answer_whose_body_stays_open_ends_after_the_linger(
     assert client.times[-1] == pytest.approx(2.0)
     assert play.backends[0].transport.idle == 0
     await backend.sees_the_close()
+
+
+async def test_signs_of_life_before_the_first_token_are_not_kept(nursery: trio.Nursery, autojump_clock: object) -> None:
+    """However many there are, they say no more than one."""
+    play = Play(nursery)
+    client = play.asks()
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role())
+    await trio.testing.wait_all_tasks_blocked()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(8):
+            await backend.says(b":\n" * 20_000)
+            await trio.testing.wait_all_tasks_blocked()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # a reference to each would be more than a megabyte
+    assert after - before < 500_000
+    await backend.says(chunk("A"), finish(), DONE)
+    assert (await play.outcome()).reason is Reason.COMPLETED
+    assert client.text == "A"

@@ -8,6 +8,7 @@ from playbook import DONE, NDJSON_HEAD, PING, Conversation, FakeClient, Play, ch
 
 from penstock.chat.lifecycle import Phase
 from penstock.chat.reasons import Reason
+from penstock.errors import ClientStalled
 
 PHASES = [Phase.QUEUED, Phase.CONNECTING, Phase.HEADERS, Phase.PREFILL, Phase.STREAMING, Phase.FINISHING]
 
@@ -56,6 +57,23 @@ async def test_a_client_that_leaves_takes_its_backend_with_it(
         assert outcome.orphaned == 0.0
     if phase is not Phase.QUEUED:
         play.assert_nothing_left()
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_a_stream_is_one_task_and_its_return_the_proof(
+    nursery: trio.Nursery, autojump_clock: object, phase: Phase, stream: bool
+) -> None:
+    """It starts no other task, and the nursery that it lives in is not left before all that it held is given back."""
+    async with trio.open_nursery() as connection:
+        play = Play(connection, dial_time=999.0 if phase is Phase.CONNECTING else 0.0, connect=9999.0)
+        await bring_to(play, phase, stream=stream)
+        assert len(connection.child_tasks) == len(play.live)
+        assert all(task.child_nurseries == [] for task in connection.child_tasks)
+        assert any(running.phase is phase for running in play.live)
+        connection.cancel_scope.cancel(reason="the connection is gone")
+    play.assert_nothing_left()
+    assert (await play.outcome()).reason is Reason.SHUTDOWN
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -162,12 +180,13 @@ async def test_a_broken_http_body_is_garbled(nursery: trio.Nursery, autojump_clo
         ),
         (b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\nContent-Length: 0\r\n\r\n", "backend_refused", 502),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ncut", "backend_refused", 500),
+        (b"HTTP/1.1 429 No\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", "backend_refused", 429),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "backend_garbled", 502),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxyz", "backend_garbled", 502),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "backend_garbled", 502),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "backend_garbled", 502),
     ],
-    ids=["404", "redirect", "cut 500", "not http", "gzip", "two lengths", "interim storm"],
+    ids=["404", "redirect", "cut 500", "garbled 429", "not http", "gzip", "two lengths", "interim storm"],
 )
 async def test_heads_that_are_no_answer_keep_a_real_status(
     nursery: trio.Nursery, autojump_clock: object, head: bytes, reason: str, status: int
@@ -234,6 +253,16 @@ async def test_heartbeats_end_with_the_stream(nursery: trio.Nursery, autojump_cl
     assert client.times[-1] == 21.0
     await trio.sleep(100)
     assert client.times[-1] == 21.0
+
+
+async def test_heartbeats_shorter_than_the_grace_are_on_time_too(nursery: trio.Nursery, autojump_clock: object) -> None:
+    play = Play(nursery, silence=1.75)
+    client = play.asks(grace=2.0, heartbeat=0.5)
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role(), chunk("A"))
+    await play.outcome()
+    assert (client.times[:4], client.error) == ([0.0, 0.5, 1.0, 1.5], "silence")
 
 
 async def test_the_next_target_is_tried_before_the_first_content(nursery: trio.Nursery, autojump_clock: object) -> None:
@@ -343,3 +372,45 @@ async def test_translated_streams_get_the_errors_of_their_dialect(
     assert outcome.reason is Reason.BACKEND_REFUSED
     assert client.got == line + b'  {"error":"the runner died"}\n'
     assert client.finished
+
+
+async def test_what_comes_after_a_whole_answer_is_told_to_nobody(nursery: trio.Nursery, autojump_clock: object) -> None:
+    """A chunk that is none, behind the last one: the client has its end, and a next answer may follow on its line."""
+    play = Play(nursery)
+    client = play.asks()
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role(), chunk("A"), finish(), DONE)
+    await trio.testing.wait_all_tasks_blocked()
+    assert client.finished
+    await backend.stream.send_all(b"no size\r\n")
+
+    outcome = await play.outcome()
+    assert outcome.reason is Reason.COMPLETED
+    assert (client.text, client.was_cut) == ("A", False)
+    assert client.got.endswith(DONE)
+    play.assert_nothing_left()
+    assert play.backends[0].transport.idle == 0
+
+
+async def test_behind_the_end_of_an_answer_no_error_is_told(
+    nursery: trio.Nursery, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the answer was taken, what ends its body was not, and the total budget is spent."""
+
+    async def stuck(self: FakeClient, write: float) -> None:
+        await trio.sleep(write)
+        raise ClientStalled("stalled")
+
+    monkeypatch.setattr(FakeClient, "finish", stuck)
+    play = Play(nursery, total=60.0, write=3600.0)
+    client = play.asks()
+    backend = await play.backend()
+    await backend.begins()
+    await backend.says(role(), chunk("A"), finish(), DONE)
+
+    outcome = await play.outcome()
+    assert (outcome.reason, trio.current_time()) == (Reason.COMPLETED, 60.0)
+    assert client.got.endswith(DONE)
+    assert client.was_cut
+    play.assert_nothing_left()

@@ -75,7 +75,7 @@ def test_a_head_in_pieces_is_found_in_whatever_piece_it_ends() -> None:
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01", b"http/1.1 200 OK", b"HTTQ"])
 def test_what_can_be_no_head_is_known_by_its_beginning(data: bytes) -> None:
-    with pytest.raises(BackendGarbled, match="begins with"):
+    with pytest.raises(BackendGarbled, match="does not begin with HTTP"):
         end_of_head(data)
 
 

@@ -128,7 +128,7 @@ async def pair(authority: trustme.CA, trusted: None, nursery: trio.Nursery) -> A
 
 
 async def test_a_request_and_its_answer(pair: Pair) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with pair.asked(b"hello") as (exchange, far):
             assert exchange.send_now()
             assert await far.request() == b"hello"
@@ -152,7 +152,7 @@ async def test_a_cancelled_write_goes_on_where_it_was(pair: Pair) -> None:
 
 
 async def test_a_cancelled_read_has_taken_nothing(pair: Pair) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with pair.asked() as (exchange, far):
             await exchange.send()
             await far.request()
@@ -168,7 +168,7 @@ async def test_a_cancelled_read_has_taken_nothing(pair: Pair) -> None:
 
 async def test_what_openssl_has_already_deciphered_is_not_waited_for(pair: Pair) -> None:
     """Several records in one segment, the first of them read in pieces."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with pair.asked() as (exchange, far):
             await exchange.send()
             await far.request()
@@ -192,7 +192,7 @@ async def answered(pair: Pair) -> Far:
 
 
 async def test_the_next_request_shakes_no_hands(pair: Pair) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         far = await answered(pair)
         exchange = pair.transport.reuse(pair.transport.outgoing("POST", "/", b"again"))
         assert exchange is not None
@@ -203,7 +203,7 @@ async def test_the_next_request_shakes_no_hands(pair: Pair) -> None:
 
 @pytest.mark.parametrize("way", ["with a farewell", "without one"])
 async def test_a_kept_connection_that_was_closed_is_not_used(way: str, pair: Pair) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         far = await answered(pair)
         if way == "with a farewell":
             # it never gets ours
@@ -218,7 +218,7 @@ async def test_a_kept_connection_that_was_closed_is_not_used(way: str, pair: Pai
 
 async def test_an_end_in_mid_answer_is_no_end(pair: Pair) -> None:
     """Whoever is between may cut a connection, and TLS's own farewell is left out by many servers."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with pair.asked() as (exchange, far):
             await exchange.send()
             await far.request()
@@ -233,7 +233,7 @@ async def test_an_end_in_mid_answer_is_no_end(pair: Pair) -> None:
 async def connects(port: int) -> str:
     """Why there is no connection."""
     transport = Transport(f"https://localhost:{port}")
-    with trio.fail_after(10), pytest.raises(ConnectFailed) as caught:
+    with trio.fail_after(20), pytest.raises(ConnectFailed) as caught:
         await transport.connect(b"")
     assert transport.open == 0
     return str(caught.value)
@@ -280,7 +280,7 @@ async def test_one_that_never_shakes_hands_is_left_and_closed(pair: Pair) -> Non
     with trio.move_on_after(0.1) as scope:
         await pair.transport.connect(b"")
     assert scope.cancelled_caught
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         far = await pair.arrived.receive()
         while await far.stream.receive_some():
             pass

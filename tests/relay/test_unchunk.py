@@ -74,6 +74,16 @@ def test_what_came_before_it_is_payload_all_the_same() -> None:
     assert unchunker.broken is not None
 
 
+def test_a_known_size_without_its_line_end_makes_no_chunk_of_what_went_before() -> None:
+    payload = b"x" * 0xEC + b"\r\nyy"  # of 0xf0 bytes; 0xf0 from the beginning of the read is a line end, too
+    chunk = b"f0\r\n" + payload + b"\r\n"
+    unchunker = Unchunker()
+    assert unchunker.receive(chunk) == payload
+    assert unchunker.receive(chunk + b"f0\rX") == payload
+    unchunker.receive(b"X" * 300)
+    assert unchunker.broken is not None
+
+
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.data())
 def test_any_payload_in_any_cut(chunks: list[bytes], data: st.DataObject) -> None:
     wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"

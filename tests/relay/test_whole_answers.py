@@ -167,9 +167,9 @@ async def kobold_answer(play: Play) -> Conversation:
     """A whole stream of KoboldCpp's OpenAI layer, which tells no counts: its body ends with the connection."""
     backend = await play.backend()
     await backend.begins(KOBOLD_HEAD)
-    for delta, finish in (({"role": "assistant", "content": "A"}, None), ({}, "stop")):
-        chunk = {"id": "koboldcpp", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        await backend.stream.send_all(b"data: %b\n\n" % json.dumps(chunk).encode())
+    for delta, reason in (({"role": "assistant", "content": "A"}, None), ({}, "stop")):
+        frame = {"id": "koboldcpp", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        await backend.stream.send_all(b"data: %b\n\n" % json.dumps(frame).encode())
     await backend.stream.send_all(b"data: [DONE]\n\n")
     await backend.hangs_up()
     return backend
@@ -182,9 +182,9 @@ async def test_an_old_koboldcpp_says_nothing_until_it_has_all(nursery: trio.Nurs
     backend = await play.backend()
     await trio.sleep(100)
     await backend.begins(KOBOLD_HEAD)
-    for delta, finish in (({"role": "assistant", "content": "AB"}, None), ({"role": "assistant"}, "tool_calls")):
-        chunk = {"id": "koboldcpp", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        await backend.stream.send_all(b"data: %b\n\n" % json.dumps(chunk).encode())
+    for delta, reason in (({"role": "assistant", "content": "AB"}, None), ({"role": "assistant"}, "tool_calls")):
+        frame = {"id": "koboldcpp", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        await backend.stream.send_all(b"data: %b\n\n" % json.dumps(frame).encode())
     await backend.stream.send_all(b"data: [DONE]\n\n")
     await backend.hangs_up()
     outcome = await play.outcome()
@@ -245,6 +245,19 @@ async def test_who_does_not_tell_them_in_time_holds_nobody_up(nursery: trio.Nurs
     assert client.text == "A"
     assert client.frames[-1] == "[DONE]"
     await question.sees_the_close()
+    play.assert_nothing_left()
+
+
+async def test_with_several_slots_the_last_answer_may_be_another_stream_s(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """…so that nobody is asked for its counts: the pieces are counted."""
+    play = Play(nursery, kind="koboldcpp", slots=2)
+    client = play.asks(stream_options={"include_usage": True})
+    await kobold_answer(play)
+    outcome = await play.outcome()
+    assert (outcome.reason, outcome.prompt_tokens) == (Reason.COMPLETED, None)
+    assert client.frames[-2]["usage"] == {"prompt_tokens": 0, "completion_tokens": 1, "total_tokens": 1}  # type: ignore[index]
     play.assert_nothing_left()
 
 

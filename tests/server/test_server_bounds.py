@@ -20,7 +20,9 @@ from penstock.config.model import Limits, Route
 from penstock.dialects import base
 from penstock.dialects.registry import NORTHBOUND, SOUTHBOUND
 from penstock.errors import BadRequest, SlowRequest
-from penstock.server.asgi import HEAD_START, read_body
+from penstock.server.arrival import HEAD_START
+from penstock.server.asgi import read_body
+from penstock.server.room import Room, Share
 from rawhttp import HOST, Client, answered, ask, call, connect, connected, get, post
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -120,7 +122,7 @@ async def test_what_a_head_may_hold(
     # every byte counts, and this is the name that the client puts in
     longer = len("Host: " + house.address.removeprefix("http://")) - len(HOST)
     spare = longer if key == "headers" else 0
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         for size in (limit - 1, limit):
             assert (await answered(house.address, build(size - spare)))[0] == 200, size
         got, headers, body = await answered(house.address, build(limit + 1 - spare))
@@ -173,7 +175,7 @@ async def test_nasty_json_is_a_bad_request(nursery: trio.Nursery) -> None:
 async def test_a_models_name_has_a_length(nursery: trio.Nursery) -> None:
     """It is repeated in headers, in the log and in errors."""
     house = await settle_in(nursery, routes={"*": Route(targets=("sim/sim:tokens=1",))})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         for north, language in POSTED.items():
             for length, status in ((1024, 200), (1025, 400)):
                 asked = language.asked({"model": "x" * length})
@@ -190,7 +192,7 @@ async def test_a_models_name_has_a_length(nursery: trio.Nursery) -> None:
 async def test_connections(key: str, unix: bool, tmp_path: Path, nursery: trio.Nursery) -> None:
     listen = (f"unix:{tmp_path}/p.sock" if unix else "127.0.0.1:0",)
     house = await settle_in(nursery, listen=listen, limits={key: 2})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         first, second = [await connect(house.address) for _ in range(2)]
         for client in (first, second):
             await client.send(get("/health"))
@@ -212,7 +214,7 @@ async def test_one_peers_connections_leave_room_for_others(tmp_path: Path, nurse
     house = await settle_in(
         nursery, listen=("127.0.0.1:0", f"unix:{tmp_path}/p.sock"), limits={"peer_connections": 1, "connections": 3}
     )
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with connected(house.addresses[0]) as first, connected(house.addresses[1]) as user:
             for client in (first, user):
                 await client.send(get("/health"))
@@ -223,7 +225,7 @@ async def test_one_peers_connections_leave_room_for_others(tmp_path: Path, nurse
 
 async def test_streams(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"streams": 2}, slots=1)
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         running = await ask(house.address, call("sim:tokens=100000,rate=100"))
         await running.until(b" t1")
         waiting = await ask(house.address, call("sim:tokens=1"))
@@ -242,21 +244,27 @@ async def test_streams(nursery: trio.Nursery) -> None:
         await house.nothing_left()
 
 
-async def test_streams_that_come_at_once(nursery: trio.Nursery) -> None:
-    house = await settle_in(nursery, limits={"streams": 3}, slots=1)
-    with trio.fail_after(10):
+@pytest.mark.parametrize("targets", [("sim",), ("sim", "sim/other")], ids=["one", "listed first"])
+async def test_streams_that_come_at_once(targets: tuple[str, ...], nursery: trio.Nursery) -> None:
+    """Also where all of them wait first for the lists of models, by which one of several targets is chosen."""
+    # what waits for the slot has its status soon, and none of them ends by itself
+    house = await settle_in(
+        nursery, limits={"streams": 3}, slots=1, server={"grace": 0.05}, routes={"*": Route(targets=targets)}
+    )
+    with trio.fail_after(20):
         clients = [await connect(house.address) for _ in range(12)]
         for client in clients:
-            await client.send(call("sim:tokens=3,rate=50"))
-        statuses = [(await client.answer())[0] for client in clients]
+            await client.send(call("sim:tokens=100000,rate=50"))
+        statuses = [(await client.head())[0] for client in clients]
         assert sorted(statuses) == [200] * 3 + [429] * 9
         for client in clients:
-            client.leave("fin")
+            client.leave("rst")
+        await house.nothing_left()
 
 
 async def test_queue(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"queue": 1}, slots=1, server={"grace": 30.0})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         running = await ask(house.address, call("sim:tokens=100000,rate=100"))
         await running.until(b" t1")
         waiting = await ask(house.address, call("sim:tokens=1"))
@@ -271,7 +279,7 @@ async def test_queue(nursery: trio.Nursery) -> None:
 @pytest.mark.parametrize("most", [0, 1, 2])
 async def test_idle_connections(most: int, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"idle_connections": most})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         clients = [await ask(house.address, call("sim:tokens=3,rate=50")) for _ in range(2)]
         for client in clients:
             assert (await client.answer())[0] == 200
@@ -292,7 +300,7 @@ async def slowly(limits: Limits, *pieces: tuple[float, int], announced: int | No
         await trio.sleep(pause)
         return {"type": "http.request", "body": b"x" * size, "more_body": True}
 
-    return await read_body(receive, announced, limits, is_here=False)
+    return await read_body(receive, announced, limits, Share(Room(), limits.bodies), is_here=False)
 
 
 @pytest.mark.parametrize(("last", "whole"), [(9.999, True), (10.001, False)])
@@ -328,9 +336,9 @@ async def test_a_body_has_a_head_start(autojump_clock: MockClock) -> None:
 
 async def test_a_trickle_of_a_body_is_refused(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> None:
     """Long before its time is over."""
-    monkeypatch.setattr("penstock.server.asgi.HEAD_START", 0.1)
+    monkeypatch.setattr("penstock.server.arrival.HEAD_START", 0.1)
     house = await settle_in(nursery, limits={"body_rate": 1000})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         for north, language in POSTED.items():
             async with connected(house.address) as client:
                 head = f"POST {language.path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 100000\r\n\r\n{{"
@@ -430,7 +438,9 @@ ELSEWHERE = {
     # where the clock is real: test_server_limits.py
     "header_time": None,
     # of WebSockets: test_websocket_limits.py and test_websocket_chats.py
-    **dict.fromkeys(("chats", "conversation", "fragments", "pings", "pong_time")),
+    **dict.fromkeys(("chats", "conversation", "fragments", "pings", "pong_time", "websocket_idle")),
+    # of all requests together: test_server_room.py
+    "bodies": None,
     "body_time": test_body_time,
     "body_rate": test_body_rate,
     "line": test_line,

@@ -48,7 +48,7 @@ async def test_two_thousand_requests_over_one_connection(request_: bytes, nurser
 @pytest.mark.parametrize("request_", [COUNTED, CHUNKED], ids=["counted", "chunked"])
 async def test_a_line_end_after_a_body_is_no_request(stray: bytes, request_: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             for _ in range(3):
                 await client.send(request_ + stray)
@@ -62,7 +62,7 @@ async def test_pipelined_requests_are_answered_or_the_connection_is_closed(
     request_: bytes, pause: bool, nursery: trio.Nursery
 ) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(request_)
             if pause:
@@ -77,7 +77,7 @@ async def test_pipelined_requests_are_answered_or_the_connection_is_closed(
 
 async def test_close_is_announced_when_a_request_came_too_early(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(call("sim:tokens=1,first=100ms") + get("/health"))
             status, headers, body = await client.answer()
@@ -88,7 +88,7 @@ async def test_close_is_announced_when_a_request_came_too_early(nursery: trio.Nu
 
 async def test_a_request_that_comes_while_a_stream_runs_is_never_left_without_an_end(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(call("sim:tokens=10,rate=100"))
             head = await client.until(b" t1")
@@ -100,7 +100,7 @@ async def test_a_request_that_comes_while_a_stream_runs_is_never_left_without_an
 
 async def test_whoever_sends_without_end_during_an_answer_is_cut(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(call("sim:fault=mute"))
             await house.until(lambda: house.simulation.records.counters.running == 1)
@@ -114,7 +114,7 @@ async def test_whoever_sends_without_end_and_reads_nothing_is_cut(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with connected(house.address, receive_buffer=4096) as client:
             await client.send(call("sim:tokens=10000000,width=4000"))
             await house.until(lambda: any(stream.bytes_out > 1_000_000 for stream in house.daemon.state.live))
@@ -133,7 +133,7 @@ async def send_for_ever(client: Client) -> None:
 @pytest.mark.parametrize("request_", [COUNTED, CHUNKED, get("/v1/models")], ids=["counted", "chunked", "list"])
 async def test_close_is_honoured(request_: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(request_.replace(HOST.encode(), HOST.encode() + b"\r\nConnection: close"))
             status, headers, _ = await client.answer()
@@ -144,7 +144,7 @@ async def test_close_is_honoured(request_: bytes, nursery: trio.Nursery) -> None
 @pytest.mark.parametrize("path", ["/v1/chat/completions", OLLAMA_CHAT])
 async def test_http_1_0_gets_bytes_without_frames_and_a_close(path: str, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(call("sim:tokens=3", path=path).replace(b"HTTP/1.1", b"HTTP/1.0"))
             status, headers = await client.head()
@@ -159,7 +159,7 @@ async def test_http_1_0_gets_bytes_without_frames_and_a_close(path: str, nursery
 @pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/v1/models", "/api/tags", "/api/version"])
 async def test_a_head_request_gets_the_head_alone(path: str, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             for _ in range(2):
                 await client.send(get(path, method="HEAD"))
@@ -174,7 +174,7 @@ async def test_a_client_that_waits_for_100_continue_gets_it(nursery: trio.Nurser
     house = await settle_in(nursery)
     request = call("sim:tokens=1", "Expect: 100-continue")
     head, _, body = request.partition(b"\r\n\r\n")
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             for _ in range(2):
                 await client.send(head + b"\r\n\r\n")
@@ -191,7 +191,7 @@ async def test_a_websocket_is_refused(nursery: trio.Nursery) -> None:
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {'A' * 22}==",
     )
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for path in ("/", "/v1/chat/completions", "/nowhere"):
             async with connected(house.address) as client:
                 await client.send(get(path, *upgrade))
@@ -205,7 +205,7 @@ async def test_a_body_in_many_small_chunks(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
     head, _, body = post("/v1/chat/completions", call("sim:tokens=1").partition(b"\r\n\r\n")[2]).partition(b"\r\n\r\n")
     head = head.rsplit(b"\r\n", 1)[0] + b"\r\nTransfer-Encoding: chunked"
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(head + b"\r\n\r\n")
             await client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")

@@ -9,47 +9,45 @@ import pytest
 import trio
 from house import settle_in
 
+from penstock.server import connection
 from rawhttp import CHAT, HOST, OLLAMA_CHAT, Client, answered, ask, call, connect, connected, get
 
 SHORT = 0.15
+#: Sooner than any budget of the defaults, and later than a machine that does other things too; seconds.
+SOON = 10
 HEAD = f"POST {CHAT} HTTP/1.1\r\n{HOST}\r\n".encode()
 #: The answer says why, in the shape of whoever asked.
 SHAPES = {CHAT: lambda body: body["error"]["message"], OLLAMA_CHAT: lambda body: body["error"]}
 
 
-async def closes(client: Client) -> float:
-    """Seconds until the daemon closes the connection, without a byte."""
-    begun = time.monotonic()
-    assert await client.rest() == b""
-    return time.monotonic() - begun
-
-
 @pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "a line end"])
 async def test_a_head_that_does_not_begin_is_not_waited_for(sent: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"header_time": SHORT})
-    with trio.fail_after(5):
+    begun = time.monotonic()
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(sent)
-            assert SHORT * 0.8 < await closes(client) < 1
+            assert await client.rest() == b""
+    assert SHORT * 0.8 < time.monotonic() - begun < SOON
 
 
 @pytest.mark.parametrize("sent", [b"GET /hea", HEAD], ids=["a word", "a line"])
 async def test_a_slow_head_is_not_waited_for(sent: bytes, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"header_time": SHORT})
     begun = time.monotonic()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(sent)
             status, headers, body = await client.answer()
             assert (status, headers["connection"]) == (408, "close")
             assert f"limits.header_time ({SHORT:g} s)" in json.loads(body)["error"]["message"]
             assert await client.rest() == b""
-    assert SHORT * 0.8 < time.monotonic() - begun < 1
+    assert SHORT * 0.8 < time.monotonic() - begun < SOON
 
 
 async def test_a_head_in_time_is_heard(nursery: trio.Nursery) -> None:
-    house = await settle_in(nursery, limits={"header_time": 4 * SHORT})
-    with trio.fail_after(5):
+    house = await settle_in(nursery, limits={"header_time": SOON})
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(b"GET /health HTTP/1.1\r\n")
             await trio.sleep(SHORT)
@@ -61,12 +59,13 @@ async def test_a_trickle_does_not_extend_the_time_of_a_head(nursery: trio.Nurser
     """And the refusal reaches whoever goes on with it."""
     house = await settle_in(nursery, limits={"header_time": SHORT})
     begun = time.monotonic()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client, trio.open_nursery() as sending:
             sending.start_soon(trickle, client, HEAD + b"X-A: " + b"a" * 1000)
             assert (await client.answer())[0] == 408
             sending.cancel_scope.cancel()
-    assert time.monotonic() - begun < 1
+    # the trickle goes on for longer
+    assert time.monotonic() - begun < SOON
 
 
 async def trickle(client: Client, data: bytes) -> None:
@@ -77,16 +76,18 @@ async def trickle(client: Client, data: bytes) -> None:
 
 async def test_a_connection_that_is_not_used_goes(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"header_time": SHORT})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
+            begun = time.monotonic()
             await client.send(get("/health"))
             await client.answer()
-            assert SHORT * 0.8 < await closes(client) < 1
+            assert await client.rest() == b""
+    assert SHORT * 0.8 < time.monotonic() - begun < SOON
 
 
 async def test_an_answer_may_take_longer_than_a_head(nursery: trio.Nursery) -> None:
-    house = await settle_in(nursery, limits={"header_time": SHORT, "body_time": SHORT})
-    with trio.fail_after(5):
+    house = await settle_in(nursery, limits={"header_time": 0.4, "body_time": 0.4})
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(call("sim:tokens=5,rate=10"))
             status, _, body = await client.answer()
@@ -96,7 +97,7 @@ async def test_an_answer_may_take_longer_than_a_head(nursery: trio.Nursery) -> N
 @pytest.mark.parametrize("path", SHAPES)
 async def test_a_slow_body(path: str, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"body_time": SHORT})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 1000\r\n\r\n{{".encode())
             status, headers, body = await client.answer()
@@ -108,7 +109,7 @@ async def test_a_slow_body(path: str, nursery: trio.Nursery) -> None:
 @pytest.mark.parametrize("path", SHAPES)
 async def test_a_body_that_is_announced_too_large_is_refused_at_once(path: str, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"body": 1024})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 1025\r\n\r\n".encode())
             status, headers, body = await client.answer()
@@ -119,7 +120,7 @@ async def test_a_body_that_is_announced_too_large_is_refused_at_once(path: str, 
 
 async def test_a_body_that_grows_too_large_is_refused(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"body": 1024})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
             for _ in range(3):
@@ -137,11 +138,13 @@ async def test_a_body_that_grows_too_large_is_refused(nursery: trio.Nursery) -> 
     ids=["announced", "chunked", "in tiny chunks"],
 )
 async def test_the_refusal_reaches_a_client_that_goes_on_sending(
-    head: bytes, piece: bytes, nursery: trio.Nursery
+    head: bytes, piece: bytes, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client of every day: it sends all of its body before it looks for an answer."""
+    # which is done in a moment, but on a machine that is busy
+    monkeypatch.setattr(connection, "LINGER", SOON)
     house = await settle_in(nursery, limits={"body": 4096})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(HEAD + head)
             for _ in range(8_000_000 // len(piece) if len(piece) != 6000 else 30):
@@ -153,7 +156,7 @@ async def test_the_refusal_reaches_a_client_that_goes_on_sending(
 
 async def test_a_large_body_that_is_allowed(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"body": 12_000_000})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         request = call("sim:tokens=1", messages=[{"role": "user", "content": "x" * 10_000_000}])
         status, _, body = await answered(house.address, request)
         assert (status, b"[DONE]" in body) == (200, True)
@@ -161,7 +164,7 @@ async def test_a_large_body_that_is_allowed(nursery: trio.Nursery) -> None:
 
 async def test_one_connection_too_many(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, limits={"connections": 3})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         running = await ask(house.address, call("sim:tokens=100000,rate=100"))
         await running.until(b" t1")
         idle = [await connect(house.address) for _ in range(2)]
@@ -186,7 +189,7 @@ async def test_one_connection_too_many(nursery: trio.Nursery) -> None:
 
 async def test_a_stalled_reader_holds_its_backend_up_until_the_write_budget(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, timeouts={"write": 0.3})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         client = await connect(house.address, receive_buffer=4096)
         await client.send(call("sim:tokens=10000000,width=4000"))
         outcome = await house.outcomes.receive()
@@ -198,12 +201,14 @@ async def test_a_stalled_reader_holds_its_backend_up_until_the_write_budget(nurs
 
 
 async def test_a_slow_reader_that_reads_is_not_stalled(nursery: trio.Nursery) -> None:
-    house = await settle_in(nursery, timeouts={"write": 0.3})
+    house = await settle_in(nursery, timeouts={"write": 1.0})
+    begun = time.monotonic()
     with trio.fail_after(20):
         async with connected(house.address, receive_buffer=65536) as client:
             await client.send(call("sim:tokens=3000,width=1000"))
             while not client.buffer.endswith(b"\r\n0\r\n\r\n"):
                 client.buffer += await client.stream.receive_some(131_072)
-                await trio.sleep(0.02)
+                await trio.sleep(0.04)
         assert len(client.buffer) > 3_000_000
+        assert time.monotonic() - begun > 1.0
         assert (await house.outcomes.receive()).reason == "completed"

@@ -23,7 +23,7 @@ def ask(path: str, model: str, *headers: str, **fields: Any) -> bytes:
 
 
 async def answered(house: House, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(request)
             return await client.answer()

@@ -16,8 +16,8 @@ from rawhttp import WAYS
 from rawwebsocket import CLOSE, PING, cancel, create, frame, opened, text, words
 
 ENDLESS = "sim:tokens=100000,rate=100"
-#: On a machine that does other things too; seconds.
-SOON = 0.5
+#: Sooner than anything else would end a chat, on a machine that does other things too; seconds.
+SOON = 0.9
 
 
 async def asked(house: House) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ async def asked(house: House) -> list[dict[str, Any]]:
 
 async def test_plain_text_is_answered(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, routes={"sim:tokens=3": Route(targets=("sim",))})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(text("hello"))
             *tokens, done = await socket.told_of("text")
@@ -50,7 +50,7 @@ async def test_plain_text_is_answered(nursery: trio.Nursery) -> None:
 async def test_plain_text_is_a_conversation(nursery: trio.Nursery) -> None:
     """With the model that the address names; what failed or was cancelled was never said."""
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address, path="/api/ws/chat?model=sim:tokens=1") as socket:
             await socket.send(text("one"))
             await socket.told_of("text")
@@ -65,7 +65,7 @@ async def test_plain_text_is_a_conversation(nursery: trio.Nursery) -> None:
 
 async def test_one_message_of_plain_text_at_a_time(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address, path=f"/api/ws/chat?model={ENDLESS}") as socket:
             await socket.send(text("one"), text("two"))
             (refused,) = await socket.told_of("text")
@@ -77,14 +77,14 @@ async def test_one_message_of_plain_text_at_a_time(nursery: trio.Nursery) -> Non
 
 async def test_chats_run_side_by_side(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
-            await socket.send(create("a", "sim:tokens=20,rate=200"), create("b", "sim:tokens=20,rate=200,thinking=2"))
+            await socket.send(create("a", "sim:tokens=60,rate=200"), create("b", "sim:tokens=60,rate=200,thinking=2"))
             messages: list[dict[str, Any]] = []
             while sum(message["type"] == "done" for message in messages) < 2:
                 messages.append(await socket.told())
     for chat in "ab":
-        assert words([message for message in messages if message["id"] == chat]) == "".join(f" t{n}" for n in range(20))
+        assert words([message for message in messages if message["id"] == chat]) == "".join(f" t{n}" for n in range(60))
     changes = sum(before["id"] != after["id"] for before, after in pairwise(messages))
     assert changes > 4, "neither waits for the other"
 
@@ -93,7 +93,7 @@ async def test_what_a_chat_may_ask(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(
                 create("c", "sim:tokens=1,thinking=1,tools=1", messages=messages, tools=tools, max_tokens=9)
@@ -110,7 +110,7 @@ async def test_what_a_chat_may_ask(nursery: trio.Nursery) -> None:
 async def test_an_id_is_free_with_the_last_frame(nursery: trio.Nursery) -> None:
     """Not with the end of the stream, which tidies up for a moment after it."""
     house = await settle_in(nursery)
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             for _ in range(50):
                 await socket.send(create("c", "sim:tokens=1"))
@@ -121,7 +121,7 @@ async def test_an_id_is_free_with_the_last_frame(nursery: trio.Nursery) -> None:
 async def test_a_cancelled_chat_is_told_and_its_backend_left(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
     records = house.simulation.records
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", ENDLESS), create("b", "sim:tokens=30,rate=100"))
             while (await socket.told())["id"] != "a":
@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, object]]] = {
 
 async def test_what_cannot_be_is_an_error_and_the_socket_stays(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, routes={"sim*": Route(targets=("sim",))})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             for case, (sent, wanted) in REFUSED.items():
                 await socket.send(sent)
@@ -169,7 +169,7 @@ async def test_what_cannot_be_is_an_error_and_the_socket_stays(nursery: trio.Nur
 
 async def test_a_refused_command_does_not_end_the_chat_of_its_id(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", "sim:tokens=50,rate=200"))
             await socket.send(create("a", "sim"), text('{"type": "chat.paint", "id": "a"}'))
@@ -181,7 +181,7 @@ async def test_a_refused_command_does_not_end_the_chat_of_its_id(nursery: trio.N
 
 async def test_what_was_left_out_is_told_at_the_end(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(
                 create("a", "sim:tokens=1", mirostat=2), create("b", "sim:tokens=2,fault=cut@1", mirostat=2)
@@ -195,7 +195,7 @@ async def test_the_end_names_the_target_that_answered(nursery: trio.Nursery) -> 
     """Not the one that failed before it, also where a ping went out meanwhile."""
     targets = ("sim/sim:status=503,first=0.2", "sim/sim:tokens=1")
     house = await settle_in(nursery, routes={"*": Route(targets=targets)}, server={"grace": 0.05, "heartbeat": 0.05})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", "m"))
             *_, done = await socket.told_of("a")
@@ -207,7 +207,7 @@ async def test_leaving_cancels_every_chat(way: str, nursery: trio.Nursery) -> No
     """Whatever each is waiting for: a slot, the backend's head, its next token, nothing at all."""
     house = await settle_in(nursery, slots=3)
     scripts = ("sim:fault=mute", "sim:tokens=9,fault=silence@3", ENDLESS, ENDLESS)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(*(create(f"c{n}", script) for n, script in enumerate(scripts)))
             live = house.daemon.state.live
@@ -230,7 +230,7 @@ async def test_a_chat_that_is_about_to_begin_ends_with_its_client(nursery: trio.
     """Before there is a stream, while backends are asked which model is meant."""
     house = await settle_in(nursery, routes={"*": Route(targets=("sim",))})
     for leave in (True, False):
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             async with opened(house.address) as socket:
                 await socket.send(text("hello"), b"" if leave else cancel("text"))
                 if leave:
@@ -245,7 +245,7 @@ async def test_a_chat_that_is_about_to_begin_ends_with_its_client(nursery: trio.
 
 async def test_heartbeats_are_pings(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, server={"grace": 0.05, "heartbeat": 0.05})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", "sim:tokens=1,first=0.5"))
             assert (await socket.frame())[0] == PING
@@ -255,7 +255,7 @@ async def test_heartbeats_are_pings(nursery: trio.Nursery) -> None:
 
 async def test_a_slow_reader_meets_the_write_budget(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, timeouts={"write": 0.3})
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with opened(house.address, receive_buffer=4096) as socket:
             await socket.send(create("a", "sim:tokens=1000000"))
             outcome = await house.outcomes.receive()

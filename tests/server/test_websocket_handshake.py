@@ -78,7 +78,7 @@ STATUSES: dict[str, tuple[bytes, int]] = {
 
 async def test_what_is_refused_is_refused_at_once_and_closed(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for case, (request, wanted) in STATUSES.items():
             async with connected(house.address) as client:
                 await client.send(request)
@@ -98,7 +98,7 @@ async def test_compression_is_never_agreed_on(nursery: trio.Nursery) -> None:
     """What it unpacks would have no bound; :func:`opened` checks every header of the answer."""
     house = await settle_in(nursery)
     offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame"
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address, offer, "Sec-WebSocket-Protocol: chat, superchat"):
             pass
 
@@ -106,7 +106,7 @@ async def test_compression_is_never_agreed_on(nursery: trio.Nursery) -> None:
 async def test_frames_may_come_with_the_handshake(nursery: trio.Nursery) -> None:
     """No client should, and what it says is not lost."""
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(get(PATH, *UPGRADE) + create("c", "sim:tokens=1"))
             assert (await client.head())[0] == 101
@@ -116,7 +116,7 @@ async def test_frames_may_come_with_the_handshake(nursery: trio.Nursery) -> None
 
 async def test_on_a_connection_that_was_used_before(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with connected(house.address) as client:
             await client.send(get("/health"))
             assert (await client.answer())[0] == 200
@@ -131,7 +131,7 @@ async def test_on_a_connection_that_was_used_before(nursery: trio.Nursery) -> No
 @pytest.mark.parametrize("way", ["fin", "rst"])
 async def test_a_client_that_leaves_in_the_handshake(way: str, nursery: trio.Nursery) -> None:
     house = await settle_in(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for _ in range(20):
             async with connected(house.address) as client:
                 await client.send(get(PATH, *UPGRADE))
@@ -160,7 +160,7 @@ async def with_keys(nursery: trio.Nursery) -> House:
 async def test_p4_no_foreign_page_reaches_the_socket(nursery: trio.Nursery) -> None:
     """P4, S15: before the handshake is looked at, whether the page has a key or not."""
     house = await with_keys(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for shown in ([], ["Authorization: Bearer sk-laptop"]):
             for case, (headers, wanted) in FOREIGN.items():
                 for upgrade in (UPGRADE, ()):
@@ -178,7 +178,7 @@ async def test_p4_no_foreign_page_reaches_the_socket(nursery: trio.Nursery) -> N
 @pytest.mark.parametrize("shown", ["", "Authorization: Bearer wrong", "Cookie: api-key=sk-laptop", "api-key: a"])
 async def test_without_a_good_key_there_is_no_socket(shown: str, nursery: trio.Nursery) -> None:
     house = await with_keys(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         status, headers, body = await answered(house.address, get(PATH, *UPGRADE, *([shown] if shown else [])))
     assert (status, headers["www-authenticate"], headers["content-type"]) == (401, "Bearer", "application/json")
     told = json.loads(body)
@@ -188,7 +188,7 @@ async def test_without_a_good_key_there_is_no_socket(shown: str, nursery: trio.N
 @pytest.mark.parametrize("shown", ["Authorization: Bearer sk-coder", "x-api-key: sk-coder", "api-key: sk-coder"])
 async def test_a_key_reaches_as_far_as_elsewhere(shown: str, nursery: trio.Nursery) -> None:
     house = await with_keys(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address, shown) as socket:
             await socket.send(create("a", "sim:tokens=1"))
             (refused,) = await socket.told_of("a")
@@ -198,9 +198,64 @@ async def test_a_key_reaches_as_far_as_elsewhere(shown: str, nursery: trio.Nurse
             assert (await house.outcomes.receive()).key == "coder"
 
 
+#: Keys in base64url without padding, as a page offers them.
+OFFERS = {"laptop": "bearer.c2stbGFwdG9w", "coder": "bearer.c2stY29kZXI", "wrong": "bearer.d3Jvbmc"}
+PLAIN = "Sec-WebSocket-Protocol: penstock.chat"
+
+
+@pytest.mark.parametrize(
+    "offer", [f"{PLAIN}, {OFFERS['coder']}", f"{PLAIN}\r\nSec-WebSocket-Protocol: {OFFERS['coder']}"]
+)
+async def test_a_page_shows_its_key_as_a_subprotocol(
+    offer: str, nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Browsers let it set no header; it gets the plain name back and never its key, which is logged nowhere."""
+    house = await with_keys(nursery)
+    with trio.fail_after(20):
+        async with opened(house.address, offer, "Origin: http://localhost:3000", subprotocol="penstock.chat") as socket:
+            await socket.send(create("a", "sim:tokens=1"), create("b", "coder"))
+            (refused,) = await socket.told_of("a")
+            assert refused["reason"] == "model_not_found"
+            assert (await socket.told_of("b"))[-1]["type"] == "done"
+            assert (await house.outcomes.receive()).key == "coder"
+        log = capsys.readouterr()
+    assert "coder" in log.out
+    assert "c2stY29kZXI" not in log.out + log.err and "sk-coder" not in log.out + log.err
+
+
+async def test_an_offered_key_opens_no_more_than_another(nursery: trio.Nursery) -> None:
+    """The page must be a listed one, the key a good one, and no other may differ."""
+    house = await with_keys(nursery)
+    page = "Origin: http://localhost:3000"
+    cases = {
+        (f"{PLAIN}, {OFFERS['laptop']}", "Origin: http://evil.test"): 403,
+        (f"{PLAIN}, {OFFERS['laptop']}", "Origin: null"): 403,
+        (f"{PLAIN}, {OFFERS['wrong']}", page): 401,
+        (f"{PLAIN}, {OFFERS['laptop']}, {OFFERS['coder']}", page): 401,
+        (f"{PLAIN}, {OFFERS['laptop']}", page, "x-api-key: sk-coder"): 401,
+        (PLAIN, page): 401,
+        (f"Sec-WebSocket-Protocol: {OFFERS['laptop']}", page): 400,
+    }
+    with trio.fail_after(20):
+        for headers, wanted in cases.items():
+            status, answer, body = await answered(house.address, get(PATH, *UPGRADE, *headers))
+            assert status == wanted, headers
+            assert "sec-websocket-protocol" not in answer
+            assert b"bearer." not in body
+        assert b"penstock.chat" in body
+
+
+async def test_the_subprotocol_may_be_asked_for_without_a_key(nursery: trio.Nursery) -> None:
+    house = await settle_in(nursery)
+    with trio.fail_after(20):
+        for offer in (PLAIN, f"Sec-WebSocket-Protocol: chat, penstock.chat, {OFFERS['wrong']}"):
+            async with opened(house.address, offer, subprotocol="penstock.chat"):
+                pass
+
+
 async def test_a_key_has_its_streams_over_all_sockets(nursery: trio.Nursery) -> None:
     house = await with_keys(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address, "api-key: sk-coder") as first:
             await first.send(create("a", ENDLESS))
             await house.until(lambda: len(house.daemon.state.live) == 1)

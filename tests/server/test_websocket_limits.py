@@ -95,7 +95,7 @@ LIMITS: dict[str, tuple[Callable[[int], list[bytes]], int, int, str]] = {
 async def test_one_below_at_and_one_above(limit: str, nursery: trio.Nursery) -> None:
     make, most, code, why = LIMITS[limit]
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for count in (most - 1, most):
             async with opened(house.address) as socket:
                 await socket.send(*make(count))
@@ -109,7 +109,7 @@ async def test_one_below_at_and_one_above(limit: str, nursery: trio.Nursery) -> 
 async def test_a_frame_is_judged_by_its_header(nursery: trio.Nursery) -> None:
     """Its payload need not come first, nor is there room for it."""
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         for length in (BODY + 1, 1 << 20, (1 << 63) - 1):
             async with opened(house.address) as socket:
                 await socket.send(header(TEXT, length))
@@ -119,7 +119,7 @@ async def test_a_frame_is_judged_by_its_header(nursery: trio.Nursery) -> None:
 @pytest.mark.parametrize("count", [CHATS - 1, CHATS, CHATS + 1])
 async def test_chats_at_a_time(count: int, nursery: trio.Nursery) -> None:
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(*(create(f"c{n}", ENDLESS) for n in range(count)))
             if count > CHATS:
@@ -134,7 +134,7 @@ async def test_chats_at_a_time(count: int, nursery: trio.Nursery) -> None:
 
 async def test_a_websocket_is_a_connection(nursery: trio.Nursery) -> None:
     house = await a_house(nursery, connections=2)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address), opened(house.address) as socket:
             with pytest.raises(AssertionError, match=r"limits\.connections"):
                 async with opened(house.address):
@@ -165,7 +165,7 @@ async def test_a_bug_in_what_reads_commands(nursery: trio.Nursery, monkeypatch: 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("canary")
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket, opened(house.address) as another:
             await socket.send(create("x", ENDLESS))
             await house.until(lambda: house.simulation.records.counters.running == 1)
@@ -185,7 +185,7 @@ async def test_a_bug_in_what_reads_commands(nursery: trio.Nursery, monkeypatch: 
 async def test_a_message_has_its_time(nursery: trio.Nursery) -> None:
     """However lively it trickles; and what came in time has it anew."""
     house = await a_house(nursery, body_time=0.3)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(frame(TEXT, b"{}", fin=False))
             await socket.send(frame(CONTINUATION, b""))
@@ -204,12 +204,12 @@ async def test_a_message_has_its_time(nursery: trio.Nursery) -> None:
                 trickle.cancel_scope.cancel()
     assert (opcode, int.from_bytes(payload[:2])) == (CLOSE, 1008)
     assert payload[2:] == b"a message did not arrive within limits.body_time (0.3 s)"
-    assert 0.25 < trio.current_time() - begun < 2
+    assert 0.25 < trio.current_time() - begun < 10
 
 
 async def test_a_client_that_gives_no_sign_of_life_is_left(nursery: trio.Nursery) -> None:
     house = await settle_in(nursery, server={"heartbeat": 0.1}, limits={"pong_time": 0.3})
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", "sim:fault=mute"))
             closed = await socket.closing()
@@ -220,10 +220,10 @@ async def test_a_client_that_gives_no_sign_of_life_is_left(nursery: trio.Nursery
 
 
 async def test_an_idle_socket_stays_while_its_client_answers(nursery: trio.Nursery) -> None:
-    house = await settle_in(nursery, server={"heartbeat": 0.05}, limits={"pong_time": 0.2, "header_time": 0.1})
-    with trio.fail_after(5):
+    house = await settle_in(nursery, server={"heartbeat": 0.05}, limits={"pong_time": 0.6, "header_time": 0.1})
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
-            for _ in range(8):
+            for _ in range(15):
                 opcode, payload = await socket.frame()
                 assert opcode == PING
                 await socket.send(frame(PONG, payload))
@@ -232,7 +232,7 @@ async def test_an_idle_socket_stays_while_its_client_answers(nursery: trio.Nurse
 
 async def test_a_ping_is_answered_with_its_own_words(nursery: trio.Nursery) -> None:
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             # also amid the frames of a message
             await socket.send(frame(TEXT, b"{", fin=False), frame(PING, b"x" * 125), frame(CONTINUATION, b"}"))
@@ -284,7 +284,7 @@ async def test_text_is_checked_across_frames(nursery: trio.Nursery) -> None:
     """A character may lie in two of them."""
     house = await a_house(nursery)
     data = '{"id": "é🚰"}'.encode()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             for cut in range(len(data) + 1):
                 await socket.send(frame(TEXT, data[:cut], fin=False), frame(CONTINUATION, data[cut:]))
@@ -296,7 +296,7 @@ async def test_text_is_checked_across_frames(nursery: trio.Nursery) -> None:
 
 async def test_a_fault_ends_the_chats_that_run(nursery: trio.Nursery) -> None:
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(create("a", ENDLESS), create("b", "sim:fault=mute"))
             await house.until(lambda: house.simulation.records.counters.running == 2)
@@ -310,7 +310,7 @@ async def test_a_fault_ends_the_chats_that_run(nursery: trio.Nursery) -> None:
 async def test_who_does_not_answer_the_close_is_left_all_the_same(nursery: trio.Nursery) -> None:
     """And what he goes on sending is kept nowhere."""
     house = await a_house(nursery)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with opened(house.address) as socket:
             await socket.send(frame(BINARY, b"hi"))
             try:

@@ -7,7 +7,7 @@ The ``form`` of a type names the grammar that the loader reads it by (:mod:`pens
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -34,6 +34,7 @@ KeyName = Annotated[str, Meta(extra={"form": "client"})]
 
 BackendKind = Literal["ollama", "openai", "llamacpp", "lmstudio", "vllm", "koboldcpp", "anthropic", "simulate"]
 RouteClass = Literal["chat", "autocomplete", "agent", "background"]
+CLASSES: tuple[RouteClass, ...] = get_args(RouteClass)
 
 
 def doc(text: str) -> Meta:
@@ -135,6 +136,9 @@ class Limits(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Budget, doc("the head of a request must be here; also how long an idle connection stays")
     ] = 30.0
     body: Annotated[Room, doc("the body of a request (images in base64 are large)")] = 33554432
+    bodies: Annotated[
+        Room, doc("bodies of all requests at a time, each until its answer is over; a further one is answered 503")
+    ] = 268435456
     body_time: Annotated[Budget, doc("the body of a request must be here")] = 60.0
     body_rate: Annotated[
         Size, doc("bytes that a body must bring in each second, on average and after the first five"), Meta(ge=1)
@@ -146,6 +150,9 @@ class Limits(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fragments: Annotated[int, doc("frames of one WebSocket message, which is no larger than body"), Meta(ge=1)] = 1024
     pings: Annotated[int, doc("pings and other control frames from one WebSocket in a second"), Meta(ge=2)] = 50
     pong_time: Annotated[Budget, doc("a WebSocket's client must give a sign of life when it is pinged")] = 30.0
+    websocket_idle: Annotated[
+        Budget, doc("a WebSocket on which no chat runs and nothing is asked is closed after this long")
+    ] = 3600.0
     line: Annotated[Room, doc("one SSE event or NDJSON line of a backend")] = 8388608
     answer: Annotated[Room, doc("the whole answer of a backend")] = 67108864
     idle_connections: Annotated[int, doc("unused connections kept open per backend"), Meta(ge=0)] = 4
@@ -235,6 +242,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     routes: Annotated[
         tuple[RouteName, ...], doc("model names or globs that it may ask for; others do not exist for it")
     ] = ("*",)
+    classes: Annotated[
+        tuple[RouteClass, ...],
+        doc("classes of routes that it may ask for; the models of others do not exist for it"),
+        Meta(min_length=1),
+    ] = CLASSES
     admin: Annotated[bool, doc("whether it may reload, and read /metrics and the whole of /health")] = False
     max_streams: Annotated[int, doc("streams of this key at a time; a further one is answered 429"), Meta(ge=1)] = 512
 

@@ -19,8 +19,8 @@ class Lines:
 
     def __init__(self, fd: int, tell: Callable[[int], str]) -> None:
         self.lost = 0
-        self._fd = fd
-        self._tell = tell
+        self.fd = fd
+        self.tell = tell
         self._untold = 0
         #: whether a line was cut off in its middle
         self._torn = False
@@ -29,7 +29,7 @@ class Lines:
 
     def send(self, line: str) -> None:
         """Never waits, never fails."""
-        if self._untold and self._sent(self._tell(self._untold)):
+        if self._untold and self._sent(self.tell(self._untold)):
             self._untold = 0
         if not self._sent(line):
             self.lost += 1
@@ -43,7 +43,7 @@ class Lines:
         left = data
         try:
             while left and self._room.poll(0):
-                left = left[os.write(self._fd, left[:PIECE]) :]
+                left = left[os.write(self.fd, left[:PIECE]) :]
         except OSError:
             # no space, or nobody reads
             pass

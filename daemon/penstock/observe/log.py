@@ -57,9 +57,20 @@ class Where:
 def where(stderr: TextIO, render: Processor) -> Lines | structlog.WriteLogger:
     """Where lines go: to the descriptor, without waiting; into a stream that has none, as somebody embeds us."""
     try:
-        return Lines(stderr.fileno(), partial(lines_lost, render))
+        lines = Lines(stderr.fileno(), partial(lines_lost, render))
     except (OSError, ValueError):
         return structlog.WriteLogger(stderr)
+    if isinstance(before := present(), Lines) and before.fd == lines.fd:
+        # A descriptor has one, so that what it has lost is known of in whatever form it was to be written.
+        before.tell = lines.tell
+        return before
+    return lines
+
+
+def present() -> object:
+    """What is logged to now; None before :func:`configure`."""
+    factory = structlog.get_config()["logger_factory"]
+    return factory.logger if isinstance(factory, Where) else None
 
 
 def lines_lost(render: Processor, number: int) -> str:
@@ -69,9 +80,8 @@ def lines_lost(render: Processor, number: int) -> str:
 
 
 def lost() -> int:
-    """How many lines were lost since the log was set up."""
-    factory = structlog.get_config()["logger_factory"]
-    return getattr(factory.logger, "lost", 0) if isinstance(factory, Where) else 0
+    """How many lines were lost since the process began."""
+    return getattr(present(), "lost", 0)
 
 
 class Foreign(logging.Handler):

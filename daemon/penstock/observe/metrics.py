@@ -42,7 +42,10 @@ class Metrics:
             registry=self.registry,
         )
         self._refused = Counter(
-            "penstock_refused_requests", "Requests refused before a stream began.", ("code",), registry=self.registry
+            "penstock_refused_requests",
+            "Requests and connections refused before a stream began.",
+            ("code",),
+            registry=self.registry,
         )
         self._fallbacks = Counter(
             "penstock_fallbacks", "Targets given up for the next one.", ("backend", "reason"), registry=self.registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 import msgspec
@@ -12,6 +13,7 @@ from penstock.chat.reasons import Reason
 from penstock.errors import PenstockError
 from penstock.observe.log import logger
 from penstock.observe.metrics import Metrics
+from penstock.observe.throttle import Throttle
 from penstock.relay.content import Content
 from penstock.relay.outcome import Outcome
 from penstock.relay.stream import Plan
@@ -21,6 +23,11 @@ QUIET = frozenset({Reason.COMPLETED, Reason.CLIENT_GONE, Reason.SHUTDOWN, Reason
 
 #: Characters of one field of what was asked and answered: a pipe takes all of them in one go.
 LONGEST_CONTENT = 8192
+#: Lines of refused requests with the same code: so many at once, then so many a second.  Anybody can be refused as
+#: often as he likes, and must not fill the journal.
+REFUSALS_AT_ONCE, REFUSALS_A_SECOND = 200, 1.0
+#: Characters of a path and of a method, which clients make up.
+LONGEST_NAME = 256
 #: What goes on is told again after this many seconds.
 TOLD_AGAIN = 60.0
 OUT_OF_DESCRIPTORS = (
@@ -37,6 +44,7 @@ class Observer:
         self._hear = hear
         self._log = logger()
         self._tell_exhausted_at = -math.inf
+        self._refusals = defaultdict[str, Throttle](lambda: Throttle(REFUSALS_AT_ONCE, REFUSALS_A_SECOND))
 
     def speak_anew(self) -> None:
         """Log as :func:`penstock.observe.log.configure` has set it up since."""
@@ -61,10 +69,19 @@ class Observer:
 
     def refused(self, method: str, path: str, error: PenstockError) -> None:
         """A request was refused before a stream began."""
+        self._refused(error, method=method[:LONGEST_NAME], path=path[:LONGEST_NAME])
+
+    def turned_away(self, peer: str, error: PenstockError) -> None:
+        """A connection was refused, or what came on it was no request; ``peer`` is an address, or ``user UID``."""
+        self._refused(error, peer=peer)
+
+    def _refused(self, error: PenstockError, **whose: str) -> None:
         self.metrics.refused(error.code)
-        self._log.info(
-            "request refused", method=method, path=path, status=error.status, code=error.code, message=error.logged
-        )
+        left_out = self._refusals[error.code].admit(time.monotonic())
+        if left_out is None:
+            return
+        more = {"left_out": left_out} if left_out else {}
+        self._log.info("request refused", **whose, status=error.status, code=error.code, message=error.logged, **more)
 
     def exhausted(self) -> None:
         """A connection waits to be accepted for want of a descriptor; told once a while, counted each time."""
@@ -105,6 +122,7 @@ def line(outcome: Outcome) -> dict[str, object]:
         "orphaned": seconds(outcome.orphaned),
         "dropped": ",".join(outcome.dropped) or None,
         "message": outcome.message,
+        "layer": outcome.layer,
     }
     fields |= {f"in_{phase.value}": seconds(spent) for phase, spent in outcome.phases.items() if spent >= 0.0005}
     return {name: value for name, value in fields.items() if value is not None}

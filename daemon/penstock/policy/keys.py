@@ -6,13 +6,16 @@ how close a guess was.  Any header may hold any bytes; nothing here decodes them
 
 from __future__ import annotations
 
+import binascii
 import fnmatch
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 
 import msgspec
 
+from penstock.config.model import CLASSES, RouteClass
 from penstock.config.model import Key as KeySpec
 from penstock.config.secrets import Reference, Secret
 from penstock.errors import ConfigError
@@ -20,19 +23,28 @@ from penstock.errors import ConfigError
 #: How the configuration names a key by its digest.
 DIGEST = "sha256:"
 _BEARER = b"bearer"
+#: How a web page shows its key where browsers let it set no header: as one of the subprotocols that it offers, in
+#: base64url without padding, as Kubernetes' API server takes it (apiserver/pkg/authentication/request/websocket).
+OFFERED = b"bearer."
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A client as the configuration has it.  ``routes`` are the model names that it may ask for, or globs of them."""
+    """A client as the configuration has it.
+
+    ``routes`` are the model names that it may ask for, or globs of them, ``classes`` those of the routes behind them.
+    """
 
     name: str | None
     digest: bytes
     routes: tuple[str, ...]
+    classes: tuple[RouteClass, ...] = CLASSES
     admin: bool = False
     max_streams: int | None = None  #: at a time
 
-    def may_ask(self, model: str) -> bool:
-        """Whether this model exists for the client."""
+    def may_ask(self, model: str, class_: RouteClass) -> bool:
+        """Whether this model, whose route has this class, exists for the client."""
+        if class_ not in self.classes:
+            return False
         if "*" in self.routes:
             return True
         # "[" has no meaning in the globs of the configuration.
@@ -77,7 +89,7 @@ class Keys:
 def presented(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     """Every key that a request shows, in whatever header; names in lower case.  An empty one is none.
 
-    An ``Authorization`` that is not ``Bearer`` counts as a key that nobody has.
+    An ``Authorization`` that is not ``Bearer`` counts as a key that nobody has, as does what is no base64url.
     """
     shown = set()
     for name, value in headers:
@@ -86,8 +98,18 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
             shown.add(credentials.strip() if scheme.lower() in (_BEARER, b"") else name + b": " + value)
         elif name in (b"x-api-key", b"api-key"):
             shown.add(value.strip())
+        elif name == b"sec-websocket-protocol":
+            offers = [offer.strip() for offer in value.split(b",")]
+            shown |= {_offered(offer.removeprefix(OFFERED)) for offer in offers if offer.startswith(OFFERED)}
     shown.discard(b"")
     return shown
+
+
+def _offered(text: bytes) -> bytes:
+    try:
+        return b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        return OFFERED + text
 
 
 def build_keys(specs: Iterable[KeySpec], resolve: Callable[[Reference], Secret]) -> Keys:
@@ -102,7 +124,12 @@ def build_keys(specs: Iterable[KeySpec], resolve: Callable[[Reference], Secret])
         if digest in keys:
             raise ConfigError([f'keys: "{keys[digest].name}" and "{spec.name}" are the same key'])
         keys[digest] = Key(
-            name=spec.name, digest=digest, routes=spec.routes, admin=spec.admin, max_streams=spec.max_streams
+            name=spec.name,
+            digest=digest,
+            routes=spec.routes,
+            classes=spec.classes,
+            admin=spec.admin,
+            max_streams=spec.max_streams,
         )
     return Keys(tuple(keys.values()))
 

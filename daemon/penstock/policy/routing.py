@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from penstock.config.model import Config, Route, Timeouts
+from penstock.config.model import Config, Route, RouteClass, Timeouts
 from penstock.config.targets import effective, parse_target
 from penstock.errors import UnknownModel
 
@@ -56,6 +56,11 @@ class Router:
             if fnmatch.fnmatchcase(model, glob.replace("[", "[[]")):
                 return glob, self.routes[glob]
         return None
+
+    def class_of(self, model: str) -> RouteClass:
+        """What a stream of this model is for; of a name that no route carries, what it usually is."""
+        found = self.route_of(model)
+        return "chat" if found is None else found[1].class_
 
     def targets(self, model: str, catalogue: Mapping[str, Collection[str]]) -> list[Target]:
         """The targets of a model name, best first; ``catalogue`` holds the known model names by backend.

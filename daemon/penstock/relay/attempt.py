@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import trio
 
-from penstock.chat.events import Event, Failed
+from penstock.chat.events import PULSE, Event, Failed, Usage
 from penstock.chat.lifecycle import Step
 from penstock.chat.request import Request
 from penstock.dialects.base import Call, Reader
@@ -115,15 +115,18 @@ class Attempt:
         if not reader.complete:
             raise BackendTruncated("the backend ended its answer without a terminal marker")
         counts = await self._counts()
-        return await self._delivery.put_last(counts + self._delivery.writer.end(self._account.timing()))
+        return self._delivery.put_last(counts + self._delivery.writer.end(self._account.timing()))
 
     async def _counts(self) -> bytes:
         """What is to be told of the counts, where the backend has to be asked for them."""
         life, tally = self._account.life, self._call.tally
         if tally is None or life.usage is not None:
             return b""
-        usage = await counted(self._backend, tally)
-        return b"" if usage is None else self._delivery.writer.write(life.follow([usage]))
+        # It is of the answer that ended last, which with several slots may be another stream's.
+        usage = await counted(self._backend, tally) if self._backend.gate.slots == 1 else None
+        if usage is not None:
+            life.follow([usage])
+        return self._delivery.writer.write([usage or Usage(completion_tokens=life.tokens)])
 
     async def _open(self) -> tuple[Exchange, Reader]:
         """Connect, send the request, wait for the answer's head; the reader for its body."""
@@ -176,7 +179,7 @@ class Attempt:
             try:
                 while len(body) < LARGEST_REFUSAL and (data := await exchange.receive()):
                     body += data
-            except BackendTruncated:
+            except (BackendTruncated, BackendGarbled):
                 # the status says enough
                 pass
         refused = self._backend.south.refusal(head.status_code, bytes(body))
@@ -216,13 +219,14 @@ class Attempt:
                     if anew := life.phase is not phase:
                         account.entered(phase)
                     if not (life.tokens or life.finish):
-                        held += events
+                        # of signs of life there may be any number
+                        held += [event for event in events if event is not PULSE]
                         out = b""
                     else:
                         out = writer.write([*held, *events] if held else events)
                         held.clear()
                     if out:
-                        if not await delivery.put(out):
+                        if not delivery.put(out):
                             # The deadline must not cut a frame in two, nor count against the backend.
                             scope.deadline = inf
                             await client.drain(clocks.timeouts.write)
@@ -270,7 +274,7 @@ class Attempt:
             try:
                 while await exchange.receive():
                     pass
-            except BackendTruncated:
+            except (BackendTruncated, BackendGarbled):
                 # The answer was complete: how the connection ends is of no interest.
                 pass
 

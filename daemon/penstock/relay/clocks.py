@@ -51,7 +51,11 @@ class Clocks:
         if not (self._phase is Phase.HEADERS and phase is Phase.PREFILL):
             self._since = now
             self._progress_at = now
+        if phase is Phase.QUEUED:
             self._byte_at = None
+        elif phase is Phase.PREFILL:
+            # the head is the first that came
+            self._byte_at = now
         self._phase = phase
 
     def heard(self, now: float) -> None:
@@ -98,7 +102,7 @@ class Clocks:
         return inf
 
     def _alive_until(self) -> float:
-        if self.timeouts.liveness is None or self._byte_at is None:
+        if self.timeouts.liveness is None or self._byte_at is None or self._phase is Phase.FINISHING:
             return inf
         return self._byte_at + self.timeouts.liveness
 

@@ -23,7 +23,7 @@ class Client(Protocol):
     connection is lost, ``drain`` and ``finish`` also ClientStalled when no byte is accepted for ``write`` seconds.
     """
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> None:
         """Set the head; it leaves with the first bytes.  Without a Content-Length the body is chunked."""
 
     def put(self, data: bytes) -> bool:
@@ -61,7 +61,7 @@ class Delivery:
         self.bytes_out = 0
         self.heartbeats = 0
 
-    async def commit(self, length: int | None = None) -> None:
+    def commit(self, length: int | None = None) -> None:
         """Decide on the status of a good answer."""
         self.committed = True
         headers = [("Content-Type", self.writer.content_type), *self.marks]
@@ -69,35 +69,33 @@ class Delivery:
             headers += STREAM_HEADERS
         if length is not None:
             headers.append(("Content-Length", str(length)))
-        await self.client.start(self.status, headers)
+        self.client.start(self.status, headers)
 
-    async def put(self, data: bytes) -> bool:
+    def put(self, data: bytes) -> bool:
         """Hand over bytes, after the status; False when they have to wait."""
         if not self.committed:
-            await self.commit()
+            self.commit()
         self.bytes_out += len(data)
         return self.client.put(data)
 
-    async def put_last(self, data: bytes) -> bool:
+    def put_last(self, data: bytes) -> bool:
         """Hand over the rest of a complete answer; a whole answer that nothing went before gets its length."""
         if not self.committed:
-            await self.commit(None if self.writer.streaming else len(data))
+            self.commit(None if self.writer.streaming else len(data))
         self.bytes_out += len(data)
         return self.client.put(data) if data else True
 
     async def beat(self, write: float) -> None:
         """Give a sign of life, committing if need be."""
         self.heartbeats += 1
-        if not await self.put(self.writer.heartbeat()):
+        if not self.put(self.writer.heartbeat()):
             await self.client.drain(write)
 
     async def fail(self, error: PenstockError, body: bytes, write: float) -> None:
         """End the answer with an error: ``body`` with its status if nothing went out, else in-band."""
         if not self.committed:
             self.committed = True
-            await self.client.start(
-                error.status, [*error_headers(error), *self.marks, ("Content-Length", str(len(body)))]
-            )
+            self.client.start(error.status, [*error_headers(error), *self.marks, ("Content-Length", str(len(body)))])
             self.bytes_out += len(body)
             self.client.put(body)
             await self.client.finish(write)

@@ -94,7 +94,8 @@ class Exchange(httpx.AsyncByteStream):
         if self._unchunker is not None and self._length is not None:
             raise BackendGarbled("the backend sent both Content-Length and Transfer-Encoding", "http")
         if (coding := fields.get("content-encoding", "identity")) != "identity":
-            raise BackendGarbled(f"the backend answered in Content-Encoding {coding}", "http")
+            unasked = f"the backend answered in a Content-Encoding that nobody asked for: {coding[:40]}"
+            raise BackendGarbled(unasked, "http")
         self.ended = self._length == 0 or head.status_code in (204, 304)
         close = head.version != "1.1" or "close" in fields.get("connection", "").lower()
         self._keep = not close and (self._unchunker is not None or self._length is not None)

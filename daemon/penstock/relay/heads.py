@@ -67,7 +67,7 @@ def end_of_head(data: bytes, searched: int = 0) -> int | None:
     Raises BackendGarbled as soon as it is sure that no head will come.
     """
     if not data.startswith(_START) and not _START.startswith(data):
-        raise garbled(f"it begins with {data[:20]!r}")
+        raise garbled("it does not begin with HTTP/", data[:20])
     found = _END.search(data, max(0, searched - 2))
     if found is not None:
         return found.end()

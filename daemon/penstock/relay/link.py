@@ -113,8 +113,13 @@ async def connect(host: str, port: int) -> socket.socket:
         sock = socket.socket(fileno=stream.socket.detach())
     else:
         sock = await _connect_literal(family, host, port)
-    for level, option, value in OPTIONS:
-        sock.setsockopt(level, option, value)
+    try:
+        for level, option, value in OPTIONS:
+            sock.setsockopt(level, option, value)
+    except OSError:
+        # some systems refuse it for what is reset already
+        sock.close()
+        raise
     return sock
 
 

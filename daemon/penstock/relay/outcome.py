@@ -44,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     phase: Phase  #: in which the end came
     message: str | None  #: of the error, where the end was one, as it may be logged
+    layer: str | None = None  #: of what a backend garbled: "http", "parse" or "schema"
     attempts: int
     #: seconds spent in each phase, of all attempts
     phases: dict[Phase, float]

@@ -16,7 +16,7 @@ from penstock.chat.lifecycle import Life, Phase, Step
 from penstock.chat.reasons import Reason
 from penstock.chat.request import Request
 from penstock.dialects.base import Call, Identity, Northbound, Writer
-from penstock.errors import ClientError, DeadlineSpent, Ended, PenstockError, StreamError
+from penstock.errors import BackendGarbled, ClientError, DeadlineSpent, Ended, PenstockError, StreamError
 from penstock.policy.retry import may_try_next
 from penstock.policy.routing import Target
 from penstock.relay.account import Account
@@ -89,6 +89,7 @@ class Stream:
         self._ending: StreamError | None = None
         self._reason: Reason | None = None
         self._message: str | None = None
+        self._layer: str | None = None
         self._ended_in = Phase.QUEUED
         self._ended_at: float | None = None
         self._gone_at: float | None = None
@@ -217,9 +218,11 @@ class Stream:
     async def _tell(self, error: PenstockError) -> None:
         """Tell the client why its stream ended."""
         reason = Reason(error.code) if isinstance(error, StreamError) else Reason.INTERNAL
-        self._settle(reason, self._told(error))
+        whole = self._reason is Reason.COMPLETED
+        self._settle(reason, self._told(error), error.layer if isinstance(error, BackendGarbled) else None)
         client = self._delivery.client
-        if isinstance(error, ClientError):
+        if whole or isinstance(error, ClientError):
+            # Behind the end of an answer nothing can be told any more, nor to whoever takes nothing.
             client.cut()
             return
         write = self._clocks.timeouts.write
@@ -238,11 +241,12 @@ class Stream:
         """The client has accepted the whole answer, but for the end of the body."""
         self._settle(Reason.COMPLETED, None)
 
-    def _settle(self, reason: Reason, message: str | None) -> None:
+    def _settle(self, reason: Reason, message: str | None, layer: str | None = None) -> None:
         """The end has its one reason; whoever comes later has none."""
         if self._reason is None:
             self._reason = reason
             self._message = message
+            self._layer = layer
             self._decided()
 
     def _decided(self, at: float | None = None) -> None:
@@ -273,6 +277,7 @@ class Stream:
             reason=reason,
             phase=self._ended_in,
             message=self._message,
+            layer=self._layer,
             attempts=self._attempts,
             phases=account.phases,
             total=trio.current_time() - account.started,

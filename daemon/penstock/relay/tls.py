@@ -30,11 +30,29 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-class TlsLink:
-    """A non-blocking TLS socket.
+async def secured(sock: socket.socket, context: ssl.SSLContext, host: str) -> TlsLink:
+    """Take a connected socket over, and shake hands on it.
 
-    Takes the connected socket over; :meth:`shake_hands` comes before all else.
+    Raises LinkBroken: what answers does not speak TLS, or is not the one that was meant.
     """
+    made: TlsLink | None = None
+    whole = False
+    try:
+        # What is reset already would be wrapped half, and not be closed.
+        sock.getpeername()
+        made = TlsLink(sock, context, host)
+        await made.shake_hands()
+        whole = True
+        return made
+    except OSError as error:
+        raise broken(error) from error
+    finally:
+        if not whole:
+            (made or sock).close()
+
+
+class TlsLink:
+    """A non-blocking TLS socket; :func:`secured` makes one."""
 
     __slots__ = ("_sock",)
 
@@ -44,7 +62,7 @@ class TlsLink:
         self._sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
     async def shake_hands(self) -> None:
-        """Raises LinkBroken: what answers does not speak TLS, or is not the one that was meant."""
+        """Comes before all else.  Raises LinkBroken."""
         await self._until_done(self._sock.do_handshake)
 
     async def receive(self) -> bytes:

@@ -18,7 +18,7 @@ from penstock.errors import ConnectFailed, Exhausted
 from penstock.relay.exchange import Exchange
 from penstock.relay.heads import request_head, with_body
 from penstock.relay.link import Link, LinkBroken, SocketLink, connect, exhausted, reason_of
-from penstock.relay.tls import TlsLink, client_context
+from penstock.relay.tls import client_context, secured
 
 USER_AGENT = f"penstock/{penstock.__version__}"
 
@@ -141,17 +141,10 @@ class Transport(httpx.AsyncBaseTransport):
             raise ConnectFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
         if self._tls is None:
             return SocketLink(sock)
-        link = TlsLink(sock, self._tls, host)
-        done = False
         try:
-            await link.shake_hands()
-            done = True
+            return await secured(sock, self._tls, host)
         except LinkBroken as error:
             raise ConnectFailed(f"no TLS with {host}:{port}: {error}") from error
-        finally:
-            if not done:
-                link.close()
-        return link
 
     # httpx's interface
 

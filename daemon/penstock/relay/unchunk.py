@@ -39,7 +39,7 @@ class Unchunker:
             self._unchunk(data, pieces)
         except BackendGarbled as error:
             self.broken = self.broken or error
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def _unchunk(self, data: bytes, pieces: list[bytes]) -> None:
         """Collect the payload.  Raises BackendGarbled (layer "http")."""
@@ -52,9 +52,11 @@ class Unchunker:
         while at < size and not self.ended:
             if not left and not self._trailers:
                 # Whole chunks, one after the other: nearly all of every stream.
-                while (length := _SIZES.get(data[at : (feed := data.find(b"\n", at, at + 16))], 0)) > 0:
+                while at < size:
+                    feed = data.find(b"\n", at, at + 16)
+                    length = _SIZES.get(data[at:feed], 0) if feed > 0 else 0
                     end = feed + 1 + length
-                    if end + 2 > size or not data.startswith(b"\r\n", end):
+                    if not length or data[end : end + 2] != b"\r\n":
                         break
                     pieces.append(data[feed + 1 : end])
                     at = end + 2
@@ -125,12 +127,14 @@ def _size_of(line: bytes) -> int:
     digits = line.partition(b";")[0].rstrip(b" \t")
     # int() would also take "+5", "5_0" and " 5", each of which some parser reads as something else.
     if not digits or len(digits) > 15 or not _HEX.issuperset(digits):
-        raise garbled(f"not a chunk size: {line[:40]!r}")
+        raise garbled("not a chunk size", line[:40])
     size = int(digits, 16)
     if len(_SIZES) < _MOST_SIZES:
         _SIZES[line + b"\r"] = size
     return size
 
 
-def garbled(what: str) -> BackendGarbled:
-    return BackendGarbled(f"the backend's answer is not HTTP/1.1: {what}", "http")
+def garbled(what: str, got: bytes | None = None) -> BackendGarbled:
+    """The error for what is no HTTP; ``got`` is what the backend sent instead."""
+    said = f"the backend's answer is not HTTP/1.1: {what}"
+    return BackendGarbled(said if got is None else f"{said}: {got!r}", "http", said)

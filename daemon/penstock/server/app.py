@@ -32,7 +32,7 @@ from penstock.server import (
 from penstock.server.asgi import LIMITS_KEY, REFUSAL_KEY
 from penstock.server.dispatch import App
 from penstock.server.handshake import VERSION, is_handshake
-from penstock.server.methods import not_so
+from penstock.server.methods import SHOWN, not_so
 from penstock.server.state import KEY, State
 
 #: Whose paths begin so; the first that fits.
@@ -90,7 +90,7 @@ def _guard(app: Quart, state: State) -> None:
         lost = elsewhere and is_handshake(scope["headers"])
         guarding.authorize(None if lost else endpoint)
         if lost:
-            raise UnknownPath(f"no WebSocket is at {request.path}; there is one at /api/ws/chat")
+            raise UnknownPath(f"no WebSocket is at {request.path[:SHOWN]}; there is one at /api/ws/chat")
         return None
 
 
@@ -104,7 +104,8 @@ def _handle_errors(app: Quart, state: State) -> None:
     async def routing(error: HTTPException) -> Response:
         if error.code == 405:
             return await ours(not_so())
-        return await ours(UnknownPath(f"nothing is at {request.path}; the paths are in penstock's docs/endpoints.md"))
+        where = request.path[:SHOWN]
+        return await ours(UnknownPath(f"nothing is at {where}; the paths are in penstock's docs/endpoints.md"))
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:

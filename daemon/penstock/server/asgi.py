@@ -23,14 +23,14 @@ from penstock.errors import ClientError, RequestError, SlowRequest, TooLarge, Un
 from penstock.policy import guard
 from penstock.policy.guard import FILE_TYPES
 from penstock.server import guarding
+from penstock.server.arrival import Arrival
 from penstock.server.connection import STATE_KEY, Connection
+from penstock.server.room import Share
 from penstock.server.sink import Sink
 from penstock.server.state import KEY, State
 
 BODY_KEY = "penstock.body"
 REFUSAL_KEY = "penstock.refusal"
-#: Seconds that a body has before ``limits.body_rate`` counts.
-HEAD_START = 5.0
 #: The key of :class:`penstock.config.model.Limits` in the app's configuration.
 LIMITS_KEY = "PENSTOCK_LIMITS"
 
@@ -70,22 +70,30 @@ class HTTPConnection(TrioASGIHTTPConnection):
     """One request: body, dispatch, answer, in one task."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        state: dict[str, Any] = self.scope["state"]
+        connection: Connection = self.scope["state"][STATE_KEY]
         limits: Limits = self.app.config[LIMITS_KEY]
+        with Share(connection.room, limits.bodies) as share:
+            await self._serve(receive, connection, limits, share)
+
+    async def _serve(self, receive: ASGIReceiveCallable, connection: Connection, limits: Limits, share: Share) -> None:
+        state: dict[str, Any] = self.scope["state"]
         daemon: State = self.app.config[KEY]
         asked = guarding.look(self.scope)
         sink = Sink(self.scope, guard.cors(daemon.guard, asked))
         try:
             guarding.admit(daemon.guard, daemon.keys, asked, self.scope)
-            body = await read_body(receive, self._announced(), limits, is_here=state[STATE_KEY].has_whole_request)
+            announced = self._announced()
+            if announced is None or 0 < announced <= limits.body:
+                connection.invite()
+            body = await read_body(receive, announced, limits, share, is_here=connection.has_whole_request)
         except RequestError as error:
             # raised again inside Quart, where the error handlers speak the caller's dialect
             state[REFUSAL_KEY] = error
+            share.give_back()
             body = b""
         if body is None:
             return
         state[BODY_KEY] = body
-        connection: Connection = state[STATE_KEY]
         # Also a route may have to ask backends, before it knows what to do.
         with connection.while_here() as scope:
             response = await self.app.handle_request(Asked(self.scope))
@@ -118,18 +126,18 @@ class HTTPConnection(TrioASGIHTTPConnection):
 async def respond(sink: Sink, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     """Send an answer that is all there, in one write, unless the client has left."""
     with suppress(ClientError):
-        await sink.start(status, headers)
+        sink.start(status, headers)
         if body:
             sink.put(body)
         await sink.finish(WRITE)
 
 
 async def read_body(
-    receive: ASGIReceiveCallable, announced: int | None, limits: Limits, *, is_here: bool
+    receive: ASGIReceiveCallable, announced: int | None, limits: Limits, share: Share, *, is_here: bool
 ) -> bytes | None:
     """The whole body, or None if the client left; ``is_here``: no byte of it is to come.
 
-    Raises TooLarge, SlowRequest.
+    Raises TooLarge, SlowRequest, NoRoom.
     """
     if announced == 0:
         return b""
@@ -137,26 +145,25 @@ async def read_body(
     if announced is not None and announced > limits.body:
         raise too_large
     body = bytearray()
-    begun = trio.current_time()
-    last = begun + limits.body_time
+    arrival = Arrival("the request body", limits, trio.current_time())
     # What is here already needs no clock.
-    with nullcontext() if is_here else trio.CancelScope(deadline=min(last, begun + HEAD_START)) as clock:
+    with nullcontext() if is_here else trio.CancelScope(deadline=arrival.due) as clock:
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            body += message.get("body", b"")
+            piece = message.get("body", b"")
+            body += piece
             if len(body) > limits.body:
                 raise too_large
+            share.take(len(piece))
             if clock is not None:
-                # Every byte buys time, but never beyond the whole.
-                clock.deadline = min(last, begun + HEAD_START + len(body) / limits.body_rate)
+                arrival.size = len(body)
+                clock.deadline = arrival.due
             # The message that only says that this was all is left for whoever waits for the client to leave.
             if len(body) == announced or not message.get("more_body", False):
                 return bytes(body)
-    if trio.current_time() < last:
-        raise SlowRequest(f"the request body came slower than limits.body_rate ({limits.body_rate} bytes a second)")
-    raise SlowRequest(f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)")
+    raise SlowRequest(arrival.why(trio.current_time()))
 
 
 async def disconnected(receive: ASGIReceiveCallable) -> None:

@@ -23,6 +23,7 @@ from penstock.server.connection import nothing
 from penstock.server.default_model import default_model
 from penstock.server.messaging import WebSocket
 from penstock.server.relaying import prepare
+from penstock.server.room import Share
 from penstock.server.state import State
 
 CANCELLED = "the client cancelled the chat"
@@ -31,8 +32,9 @@ CANCELLED = "the client cancelled the chat"
 class Running:
     """One chat at work, as the relay's client: implements :class:`penstock.relay.delivery.Client`."""
 
-    def __init__(self, chat: Chat, socket: WebSocket) -> None:
+    def __init__(self, chat: Chat, socket: WebSocket, share: Share) -> None:
         self.chat = chat
+        self.share = share
         self.stream: Stream | None = None
         self.beginning = trio.CancelScope()
         self.left = False
@@ -54,7 +56,7 @@ class Running:
         self.beginning.cancel(reason=Reason.CLIENT_GONE.value)
         self._here.cancel(reason=Reason.CLIENT_GONE.value)
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> None:
         """Nothing: every frame says what it is, and the last one what these would."""
 
     def put(self, data: bytes) -> bool:
@@ -90,11 +92,11 @@ class Chats:
     def hear(self, text: str) -> None:
         """Do what one message wants.  Raises ClientGone."""
         match read(text, shape=self._state.config.limits):
-            case Said(text):
+            case Said(said):
                 chat = Chat(PLAIN, self._conversation)
-                self._begin(PLAIN, chat, lambda: {"messages": self._conversation.ask(text)})
+                self._begin(PLAIN, chat, len(text), lambda: {"messages": self._conversation.ask(said)})
             case Create(name, asked):
-                self._begin(name, Chat(name), lambda: asked)
+                self._begin(name, Chat(name), len(text), lambda: asked)
             case Cancel(name):
                 # One that is over may have crossed its last frame on the way.
                 if name in self._running:
@@ -103,7 +105,7 @@ class Chats:
                 chat = Chat(name)
                 self._refuse(error, chat.aside if name in self._alive() else chat.error)
 
-    def _begin(self, name: str, chat: Chat, asked: Callable[[], Object]) -> None:
+    def _begin(self, name: str, chat: Chat, size: int, asked: Callable[[], Object]) -> None:
         alive, most = self._alive(), self._state.config.limits.chats
         if self._state.retired.is_set():
             self._refuse(Draining(self._farewell), chat.aside if name in alive else chat.error)
@@ -112,8 +114,15 @@ class Chats:
         elif len(alive) >= most:
             self._refuse(TooManyChats(f"this WebSocket has as many chats as limits.chats allows ({most})"), chat.error)
         else:
-            running = self._running[name] = Running(chat, self._socket)
+            share = self._socket.share()
+            # There is room: until now the message has had it.
+            share.take(size)
+            running = self._running[name] = Running(chat, self._socket, share)
             self._nursery.start_soon(self._run, name, running, asked(), name=f"chat {name}")
+
+    def at_work(self) -> bool:
+        """Whether any chat has not ended."""
+        return bool(self._running)
 
     def _alive(self) -> set[str]:
         """The chats that have not had their last frame."""
@@ -140,6 +149,7 @@ class Chats:
             self._state.bug(f"WebSocket {self._path}", error)
             await self._fail(chat, PenstockError("a bug in penstock; its log has the details"))
         finally:
+            running.share.give_back()
             if self._running.get(name) is running:
                 # else another chat has taken its name already
                 del self._running[name]

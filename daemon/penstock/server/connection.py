@@ -20,9 +20,10 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from penstock.config.model import Limits
-from penstock.errors import ClientGone, ClientStalled
+from penstock.errors import ClientGone, ClientStalled, RequestError
 from penstock.server.http1 import Headers, Http1
 from penstock.server.inbox import Tasks
+from penstock.server.room import Room
 
 READ_SIZE = 65536
 #: How long a connection that we end may go on sending what nobody reads.  Closing at once would reset it, and a
@@ -39,7 +40,8 @@ def nothing() -> None:
 class Connection:
     """``run`` it in its own task; it returns when the connection is closed and nothing of it is left.
 
-    ``write`` seconds without an accepted byte end it, for answers that carry no budget of their own.
+    ``write`` seconds without an accepted byte end it, for answers that carry no budget of their own.  ``refused`` hears
+    of what came that is no request, ``closed`` of the end.  ``room`` is what bodies may take.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Connection:
         *,
         limits: Limits,
         write: float,
+        room: Room,
+        refused: Callable[[RequestError], None],
         closed: Callable[[Connection], None],
     ) -> None:
         self._app = app
@@ -60,6 +64,8 @@ class Connection:
         self._limits = limits
         self._idle = limits.header_time
         self._write = write
+        self.room = room
+        self._refused = refused
         self._on_closed = closed
         self._closed = False
         self._lingering = False
@@ -85,6 +91,7 @@ class Connection:
                     self._app, self._config, self._context, tasks, state, False, client, server, self._send
                 )
                 self._protocol.on_request = self._begin_request
+                self._protocol.on_refused = self._refused
                 self._protocol.limits = self._limits
                 await self._read()
                 if self._upgraded is None:
@@ -175,6 +182,13 @@ class Connection:
     def has_whole_request(self) -> bool:
         """Whether the running request's body is all here."""
         return self._protocol.connection.their_state is h11.DONE
+
+    def invite(self) -> None:
+        """Let the body come of a client that waits to be told so (RFC 9110 10.1.1)."""
+        http = self._protocol.connection
+        if http.they_are_waiting_for_100_continue:
+            with contextlib.suppress(ClientGone):
+                self.put(http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
 
     def while_here(self) -> trio.CancelScope:
         """A scope for one request, of which nobody but this client has anything: cancelled when the client leaves."""

@@ -15,7 +15,7 @@ async def default_model(state: State) -> str:
     Of those that the client's key may ask for.  Raises BadRequest when there is none.
     """
     for name in spelled_out(state.router.routes):
-        if holder().may_ask(name):
+        if state.may_ask(holder(), name):
             return name
     for model in await models.visible(state):
         return model.name

@@ -17,7 +17,8 @@ _FOLD = re.compile(rb"\n[ \t]")
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _NUMBER = re.compile(rb"0|[1-9][0-9]*")
 _AUTHORITY = re.compile(rb"(?:\[[0-9a-fA-F:.]+\]|[\w.~!$&'()*+;=%-]+)(?::([0-9]{0,5}))?", re.ASCII)
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+#: Not https: what is asked for over TLS may not be answered without (RFC 9110 7.4).
+_ABSOLUTE = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE)
 
 
 def checked(request: h11.Request, head: bytes) -> h11.Request:

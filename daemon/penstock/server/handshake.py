@@ -1,7 +1,7 @@
 """The opening handshake of a WebSocket (RFC 6455 4.2): a request's headers in, those of the answer 101 out.
 
-No extension is ever agreed on: what ``permessage-deflate`` unpacks has no bound.  Nor is a subprotocol, as there is but
-one language.
+No extension is ever agreed on: what ``permessage-deflate`` unpacks has no bound.  There is one language, and so one
+subprotocol; a client need not ask for it, unless it offers its key beside it (:mod:`penstock.policy.keys`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from wsproto.utilities import generate_accept_token
 
 from penstock.errors import BadRequest, UpgradeRequired
+from penstock.policy.keys import OFFERED
 
 #: The one version (RFC 6455 4.1).
 VERSION = b"13"
+SUBPROTOCOL = b"penstock.chat"
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -44,15 +46,26 @@ def accept(http_version: str, headers: Headers) -> list[tuple[bytes, bytes]]:
     keys = found.get(b"sec-websocket-key", [])
     if len(keys) != 1 or not _is_key(keys[0]):
         raise BadRequest("the WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64")
-    return [
+    answer = [
         (b"upgrade", b"websocket"),
         (b"connection", b"Upgrade"),
         (b"sec-websocket-accept", generate_accept_token(keys[0])),
     ]
+    offers = _listed(found.get(b"sec-websocket-protocol", ()))
+    if SUBPROTOCOL in offers:
+        answer.append((b"sec-websocket-protocol", SUBPROTOCOL))
+    elif any(offer.startswith(OFFERED) for offer in offers):
+        # Nobody may be answered with his key, and a browser whose offers are all passed over gives up.
+        raise BadRequest("who offers a key as a subprotocol has to offer 'penstock.chat' beside it")
+    return answer
+
+
+def _listed(values: Iterable[bytes]) -> set[bytes]:
+    return {token.strip() for value in values for token in value.split(b",")}
 
 
 def _tokens(values: Iterable[bytes]) -> set[bytes]:
-    return {token.strip().lower() for value in values for token in value.split(b",")}
+    return {token.lower() for token in _listed(values)}
 
 
 def _is_key(key: bytes) -> bool:

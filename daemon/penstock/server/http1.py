@@ -5,6 +5,7 @@
 * Clear-text HTTP/2, by preface or by ``Upgrade: h2c``, cannot be switched off there.  Here it is refused.
 * After an answer that says so it did not close the connection.  Here it does.
 * Heads that two readers could read in two ways went through.  Here they do not (:mod:`penstock.server.framing`).
+* A client that asked whether its body may come was told yes, whoever it was.  Here the guard is asked first.
 """
 
 from __future__ import annotations
@@ -36,17 +37,28 @@ END = h11.EndOfMessage()
 _TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-z]+")
 _VALUE = re.compile(rb"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
 
+#: How a client begins that believes the address to be https:// (RFC 8446 5.1).
+TLS = b"\x16\x03"
+#: What a chunk may take beside its payload, and as much again as that, before it counts: its size and two line ends.
+#: Extensions may be of any length, mean nothing to anybody, and are thrown away (RFC 9112 7.1.1).
+CHUNK = 16
 #: Bytes that may come while an answer runs before the connection is closed for them.
 MOST_EARLY = 65536
 
 
 class Http1(H11Protocol):
-    """One client connection's protocol; ``on_request`` is called when a request's head is here."""
+    """One client connection's protocol.
+
+    ``on_request`` is called when a request's head is here, ``on_refused`` with what makes it none.
+    """
 
     on_request: Callable[[], None]
+    on_refused: Callable[[RequestError], None]
     limits: Limits
     #: the bytes of a head that is not yet whole
     _head = b""
+    #: bytes of a body beyond what its payload may take for the framing of its chunks
+    _framing = 0
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData) and self.connection.their_state is h11.IDLE:
@@ -56,6 +68,8 @@ class Http1(H11Protocol):
                 return
             self._head += data
             event = RawData(data)
+        elif isinstance(event, RawData) and self.connection.their_state is h11.SEND_BODY:
+            self._framing += len(event.data)
         await super().handle(event)
 
     def head(self, status: int, headers: Headers) -> bytes:
@@ -97,8 +111,6 @@ class Http1(H11Protocol):
 
     async def _handle_events(self) -> None:
         while True:
-            if self.connection.they_are_waiting_for_100_continue:
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -112,12 +124,16 @@ class Http1(H11Protocol):
                 await self._hold_early()
                 return
             elif type(event) is h11.Data and self.stream is not None:
+                self._framing -= 2 * len(event.data) + CHUNK
                 await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
             elif type(event) is h11.EndOfMessage and self.stream is not None:
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
                 if not self.connection.trailing_data[0]:
                     return
             else:
+                in_body = event is h11.NEED_DATA and self.connection.their_state is h11.SEND_BODY
+                if in_body and self._framing > self.limits.headers:
+                    await self._refuse(self._too_framed())
                 return
 
     async def _create_stream(self, request: h11.Request) -> None:
@@ -146,7 +162,7 @@ class Http1(H11Protocol):
 
     async def _begin(self, request: h11.Request) -> bool:
         rest, _ = self.connection.trailing_data
-        head, self._head = self._head[: len(self._head) - len(rest)], b""
+        head, self._head, self._framing = self._head[: len(self._head) - len(rest)], b"", len(rest)
         try:
             self._measure(request, head)
             request = checked(request, head)
@@ -171,10 +187,18 @@ class Http1(H11Protocol):
     def _misread(self, error: h11.RemoteProtocolError) -> BadRequest:
         if error.error_status_hint == 431:
             return self._too_large()
-        return refused(error.error_status_hint, f"this is no HTTP request: {error}")
+        if self._head.startswith(TLS):
+            return refused(400, "this is TLS, and penstock speaks none: its address begins with http://")
+        # h11 shows the line, and a key may stand in it.
+        what, _, _ = str(error).partition(": bytearray")
+        return refused(error.error_status_hint, f"this is no HTTP request: {what}")
 
     def _too_large(self) -> BadRequest:
         return refused(431, f"the head of the request is larger than limits.headers ({self.limits.headers} bytes)")
+
+    def _too_framed(self) -> BadRequest:
+        most = self.limits.headers
+        return BadRequest(f"what stands between the chunks of the body is more than limits.headers ({most} bytes)")
 
     async def refuse_late(self) -> bool:
         """The time of a head is over: whether one had begun, and so was refused."""
@@ -188,6 +212,7 @@ class Http1(H11Protocol):
 
     async def _refuse(self, error: RequestError, *, bodiless: bool = False) -> None:
         """Answer what is no request for any route, in the shape that most clients read, and close."""
+        self.on_refused(error)
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = NORTHBOUND["openai"].error(error)
             headers = [
@@ -204,6 +229,7 @@ class Http1(H11Protocol):
     async def _hold_early(self) -> None:
         waiting, _ = self.connection.trailing_data
         if len(waiting) > MOST_EARLY:
+            self.on_refused(BadRequest(f"more than {MOST_EARLY} bytes came after a request while its answer ran"))
             await self.send(Closed())
 
     def _has_early(self) -> bool:

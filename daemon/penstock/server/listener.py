@@ -13,6 +13,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import trio
 from hypercorn.config import Config as HypercornConfig
@@ -20,10 +21,12 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 
 from penstock.config.model import Config
-from penstock.errors import ConfigError
+from penstock.dialects.registry import NORTHBOUND
+from penstock.errors import ConfigError, Forbidden, RequestError, TooManyConnections
 from penstock.policy.guard import may_connect
 from penstock.relay.link import CAPACITY_ERRNOS
 from penstock.server.connection import Connection
+from penstock.server.room import Room
 
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64
@@ -32,12 +35,9 @@ CAPACITY_PAUSE = 0.1
 #: The kernel gives up on a client that acknowledges nothing; a back-stop, since it also hits a very slow reader.
 USER_TIMEOUT = 90.0
 BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: %g\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b"
 )
-BUSY_BODY = b'{"error":{"message":"%b","type":"upstream_error","param":null,"code":"connections"}}'
-ALL_BUSY = BUSY_BODY % b"penstock has as many connections as limits.connections allows"
-PEER_BUSY = BUSY_BODY % b"this peer has as many connections as limits.peer_connections allows"
 
 #: Who is at the other end: an address, or at a unix socket a user.
 Peer = str | int
@@ -68,7 +68,8 @@ def bind(address: str) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ConfigError([f"cannot listen on {address}: {error.strerror}"]) from error
+        todo = "; penstock doctor says who holds it" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigError([f"cannot listen on {address}: {error.strerror}{todo}"]) from error
     return sock
 
 
@@ -126,11 +127,17 @@ def peer_uid(sock: socket.socket) -> int:
     return uid
 
 
+def name_of(peer: Peer) -> str:
+    """A peer as the log calls it."""
+    return f"user {peer}" if isinstance(peer, int) else peer
+
+
 class Listener:
     """All listening sockets and their connections; ``run`` it in the service's nursery.
 
     ``passed`` are the sockets that somebody else opened: their paths stay, and their modes say who may connect.
-    ``exhausted`` is called when no connection can be accepted for want of a descriptor.
+    ``exhausted`` is called when no connection can be accepted for want of a descriptor, ``refused`` with the peer when
+    one is turned away, or what came on it was no request.
     """
 
     def __init__(
@@ -142,11 +149,12 @@ class Listener:
         passed: Sequence[socket.socket] = (),
         *,
         exhausted: Callable[[], None],
+        refused: Callable[[str, RequestError], None],
     ) -> None:
         self._exhausted = exhausted
+        self._refused = refused
         self.sockets = sockets
         self._passed = frozenset(passed)
-        self.refused = 0
         self._app = app
         self._hypercorn = hypercorn
         self._config = config
@@ -154,6 +162,7 @@ class Listener:
         self._connections: dict[Connection, Peer] = {}
         self._of_peer: Counter[Peer] = Counter()
         self._accepting = trio.CancelScope()
+        self.room = Room()
 
     @property
     def connections(self) -> int:
@@ -215,13 +224,16 @@ class Listener:
     def _admit(self, sock: socket.socket, peer: Peer, start: Callable[..., None], *, anybody: bool) -> None:
         limits = self._config.limits
         if isinstance(peer, int) and not anybody and not may_connect(peer, os.geteuid()):
-            self._turn_away(sock, b"")
+            self._refused(name_of(peer), Forbidden("the unix socket is for penstock's own user and for root"))
+            sock.close()
             return
         if len(self._connections) >= limits.connections:
-            self._turn_away(sock, BUSY % (len(ALL_BUSY), ALL_BUSY))
+            why = f"penstock has as many connections as limits.connections allows ({limits.connections})"
+            self._turn_away(sock, peer, why)
             return
         if self._of_peer[peer] >= limits.peer_connections:
-            self._turn_away(sock, BUSY % (len(PEER_BUSY), PEER_BUSY))
+            why = f"this peer has as many connections as limits.peer_connections allows ({limits.peer_connections})"
+            self._turn_away(sock, peer, why)
             return
         connection = Connection(
             self._app,
@@ -230,16 +242,20 @@ class Listener:
             sock,
             limits=limits,
             write=self._config.timeouts.write,
+            room=self.room,
+            refused=partial(self._refused, name_of(peer)),
             closed=self._gone,
         )
         self._connections[connection] = peer
         self._of_peer[peer] += 1
         start(connection.run)
 
-    def _turn_away(self, sock: socket.socket, answer: bytes) -> None:
-        self.refused += 1
+    def _turn_away(self, sock: socket.socket, peer: Peer, why: str) -> None:
+        error = TooManyConnections(why)
+        self._refused(name_of(peer), error)
+        body = NORTHBOUND["openai"].error(error)
         with suppress(OSError):
-            sock.send(answer)
+            sock.send(BUSY % (error.retry_after, len(body), body))
         sock.close()
 
     def _gone(self, connection: Connection) -> None:

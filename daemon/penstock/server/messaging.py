@@ -21,6 +21,7 @@ from penstock.config.model import Config
 from penstock.errors import BadRequest, ClientError, ClientGone, ClientStalled
 from penstock.server.connection import LINGER, Connection
 from penstock.server.frames import PING, Bounds, text_frame
+from penstock.server.room import Share
 
 
 class WebSocket:
@@ -33,24 +34,34 @@ class WebSocket:
         self._limits = config.limits
         self._heartbeat = config.server.heartbeat
         self._write = config.timeouts.write
-        self._bounds = Bounds(config.limits, trio.current_time)
+        self._share = self.share()
+        self._bounds = Bounds(config.limits, trio.current_time, self._share)
         self._protocol = Protocol(ConnectionType.SERVER, [self._bounds])
         self._message = StringIO()
         self._writing = trio.Lock()
         self._stalled: ClientStalled | None = None
         self._listening = trio.CancelScope()
         self._heard_at = trio.current_time()
+        #: when something was last asked or told
+        self._used_at = self._heard_at
         #: since when the client owes us a sign of life
         self._pinged_at: float | None = None
         #: whether nothing that comes can be understood any more: wsproto reads no further than to a fault
         self._deaf = False
 
+    def share(self) -> Share:
+        """Room for what somebody keeps of a message."""
+        return Share(self._connection.room, self._limits.bodies)
+
     # reading
 
-    async def listen(self, early: bytes, heard: Callable[[str], None]) -> None:
-        """Hand on each message until the client leaves, or until :meth:`close`; ``early`` came with the handshake."""
+    async def listen(self, early: bytes, heard: Callable[[str], None], at_work: Callable[[], bool]) -> None:
+        """Hand on each message until the client leaves, or until :meth:`close`; ``early`` came with the handshake.
+
+        While it is ``at_work`` it is not idle, however little is said.
+        """
         data = early
-        with self._listening, suppress(ClientError):
+        with self._listening, self._share, suppress(ClientError):
             while True:
                 if data:
                     await self._take(data, heard)
@@ -61,7 +72,7 @@ class WebSocket:
                     self._heard_at, self._pinged_at = trio.current_time(), None
                     continue
                 data = b""
-                self._on_due()
+                self._on_due(at_work)
 
     async def _take(self, data: bytes, heard: Callable[[str], None]) -> None:
         self._protocol.receive_data(data)
@@ -71,6 +82,7 @@ class WebSocket:
                     self._message.write(event.data)
                     if event.message_finished:
                         self._bounds.message_is_here()
+                        self._used_at = trio.current_time()
                         text, self._message = self._message.getvalue(), StringIO()
                         heard(text)
                 case Ping():
@@ -98,15 +110,20 @@ class WebSocket:
 
     def _due(self) -> float:
         """When something is to be done if nothing comes."""
-        begun = self._bounds.begun
+        message = self._bounds.message
         owed = self._heard_at + self._heartbeat if self._pinged_at is None else self._pinged_at + self._limits.pong_time
-        return min(owed, inf if begun is None else begun + self._limits.body_time)
+        return min(owed, self._used_at + self._limits.websocket_idle, inf if message is None else message.due)
 
-    def _on_due(self) -> None:
-        now, limits = trio.current_time(), self._limits
-        if self._bounds.begun is not None and now >= self._bounds.begun + limits.body_time:
-            why = f"a message did not arrive within limits.body_time ({limits.body_time:g} s)"
-            self._fault(CloseReason.POLICY_VIOLATION, why)
+    def _on_due(self, at_work: Callable[[], bool]) -> None:
+        now, limits, message = trio.current_time(), self._limits, self._bounds.message
+        if message is not None and now >= message.due:
+            self._fault(CloseReason.POLICY_VIOLATION, message.why(now))
+        elif now >= self._used_at + limits.websocket_idle:
+            if at_work():
+                self._used_at = now
+            else:
+                why = f"not used for limits.websocket_idle ({limits.websocket_idle:g} s): connect again"
+                self.close(CloseReason.GOING_AWAY, why)
         elif self._pinged_at is None:
             self._put(self._ping())
         elif now < self._pinged_at + limits.pong_time:
@@ -123,6 +140,7 @@ class WebSocket:
 
     def say(self, lines: bytes) -> bool:
         """Send a message for each line, a ping for an empty one; False when some have to wait.  Raises ClientGone."""
+        self._used_at = trio.current_time()
         return self._put(b"".join([text_frame(line) if line else self._ping() for line in lines.splitlines()]))
 
     async def drain(self, write: float) -> None:

@@ -23,7 +23,7 @@ async def visible(state: State) -> list[Model]:
         for model in models:
             if model.name not in seen and _carries(state, model.name, backend):
                 seen[model.name] = model
-    return [model for model in seen.values() if key.may_ask(model.name)]
+    return [model for model in seen.values() if state.may_ask(key, model.name)]
 
 
 async def one(state: State, name: str) -> Model:

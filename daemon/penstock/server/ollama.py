@@ -118,4 +118,4 @@ async def _loaded(state: State) -> list[Model]:
             except PenstockError:
                 # a backend that is down has nothing in memory
                 continue
-    return [model for model in loaded if holder().may_ask(model.name)]
+    return [model for model in loaded if state.may_ask(holder(), model.name)]

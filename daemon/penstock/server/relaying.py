@@ -56,14 +56,18 @@ async def prepare(
     UnknownModel, BadRequest, TooManyStreams, Draining while nothing has begun.
     """
     state.refuse_while_draining()
-    limits = state.config.limits
+    limits, key = state.config.limits, holder()
     counts.check(request, limits)
+    if targets is None:
+        targets = await targets_of(state, request.model)
+        # which may have taken its time
+        state.refuse_while_draining()
+    # From here to the begin of the stream nobody waits, so that what is counted now is true then.
     if len(state.live) >= limits.streams:
         raise TooManyStreams(f"penstock has as many streams as limits.streams allows ({limits.streams})")
-    key = holder()
-    plans = plan(state, request, targets or await targets_of(state, request.model), speak)
     if key.max_streams is not None and state.live.of_key(key.name) >= key.max_streams:
         raise TooManyStreams(f"key '{key.name}' has all the {key.max_streams} streams that it may have at a time")
+    plans = plan(state, request, targets, speak)
     identity = Identity(stream=f"{_BOOT}{next(_NUMBERS):06x}", created=time.time())
 
     def stream_for(client: Client) -> Stream:
@@ -77,7 +81,7 @@ async def prepare(
             live=state.live,
             generation=state.number,
             pace=pace or state.pace,
-            log_content=state.config.server.log_content,
+            log_content=state.logs_content,
             report=state.report,
             failed=state.failed,
             bug=state.bug,
@@ -89,7 +93,7 @@ async def prepare(
 async def targets_of(state: State, model: str) -> list[Target]:
     """The targets of a model name, the best first.  Raises UnknownModel, also for what the key may not ask for."""
     key = holder()
-    if not key.may_ask(model):
+    if not state.may_ask(key, model):
         raise UnknownModel(model, [])
     router = state.router
     found = router.route_of(model)
@@ -99,7 +103,7 @@ async def targets_of(state: State, model: str) -> list[Target]:
     try:
         return router.targets(model, state.catalogue.known())
     except UnknownModel as error:
-        raise UnknownModel(model, [name for name in error.near if key.may_ask(name)]) from None
+        raise UnknownModel(model, [name for name in error.near if state.may_ask(key, name)]) from None
 
 
 def plan(

@@ -28,7 +28,7 @@ class Sink:
         self._more = more
         self._counted = False
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> None:
         fields = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
         self._counted = any(name == b"content-length" for name, _ in fields)
         self._connection.start(status, [*fields, *self._more])

@@ -14,7 +14,7 @@ from penstock.config.diff import Change
 from penstock.config.model import Config
 from penstock.errors import Draining
 from penstock.policy.guard import GuardRules
-from penstock.policy.keys import Keys
+from penstock.policy.keys import Key, Keys
 from penstock.policy.routing import Router
 from penstock.relay.backends import Backend
 from penstock.relay.catalogue import Catalogue
@@ -48,7 +48,7 @@ class Reloads(Protocol):
 
 
 class State:
-    """One per generation of the configuration; ``live`` are the streams of all."""
+    """One per generation of the configuration; ``live`` are the streams of all, ``newest`` is the one in force."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class State:
         live: Live | None = None,
         number: int = 1,
         reloads: Reloads | None = None,
+        newest: Callable[[], Config] | None = None,
     ) -> None:
         self.number = number
         self.loaded = time.time()
@@ -74,6 +75,7 @@ class State:
         self.live = Live() if live is None else live
         self.pace = Pace(grace=config.server.grace, heartbeat=config.server.heartbeat)
         self.reloads = reloads
+        self._newest = newest or (lambda: config)
         self.draining = False
         #: set when what stays open shall begin nothing new: the daemon stops, or another generation has taken over
         self.retired = trio.Event()
@@ -82,6 +84,14 @@ class State:
         """Raises Draining when the daemon is about to stop."""
         if self.draining:
             raise Draining("penstock is shutting down")
+
+    def may_ask(self, key: Key, model: str) -> bool:
+        """Whether this model exists for the client that has the key."""
+        return key.may_ask(model, self.router.class_of(model))
+
+    def logs_content(self) -> bool:
+        """Whether prompts and answers are logged now, of what began under this configuration."""
+        return self.config.server.log_content and self._newest().server.log_content
 
     def report(self, outcome: Outcome) -> None:
         """A stream is over."""

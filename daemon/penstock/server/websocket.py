@@ -39,7 +39,7 @@ async def chat() -> Work:
             chats = Chats(socket, state, nursery, path=path, model=model)
             nursery.start_soon(chats.retire)
             try:
-                await socket.listen(early, chats.hear)
+                await socket.listen(early, chats.hear, chats.at_work)
             except Exception as error:
                 state.bug(f"WebSocket {path}", error)
                 socket.close(CloseReason.INTERNAL_ERROR, "a bug in penstock; its log has the details")

@@ -1,4 +1,4 @@
-"""A proxy of bytes that does to a connection what a bad network does: one listener, one upstream, one toxic."""
+"""A proxy of bytes that does to a connection what a bad network does: one listener, one upstream, some toxics."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ READ = 65536
 
 
 class Proxy:
-    """Passes on what comes, as its toxic has it at the connection's begin; ``address`` is where.
+    """Passes on what comes, each connection under one of the toxics that there are at its begin, as the dice say.
 
-    ``passed`` counts the bytes of the answers, ``open`` the connections.
+    ``address`` is where, ``upstream`` the port behind it; ``passed`` counts the bytes of the answers, ``open`` the
+    connections.
     """
 
-    def __init__(self, upstream: int, toxic: Toxic) -> None:
-        self._upstream = upstream
-        self.toxic = toxic
-        self._dice = random.Random(repr(toxic))
+    def __init__(self, upstream: int, *toxics: Toxic) -> None:
+        self.upstream = upstream
+        self.toxics = toxics
+        self._dice = random.Random(repr(toxics))
         self.passed = 0
         self.connections = 0
         self.open = 0
@@ -45,21 +46,21 @@ class Proxy:
         try:
             async with near:
                 try:
-                    far = await trio.open_tcp_stream("127.0.0.1", self._upstream)
+                    far = await trio.open_tcp_stream("127.0.0.1", self.upstream)
                 except OSError:
                     reset(near)
                     return
+                toxic = self._dice.choice(self.toxics)
                 async with far, trio.open_nursery() as both:
-                    both.start_soon(self._pump, near, far, both.cancel_scope, True)
-                    both.start_soon(self._pump, far, near, both.cancel_scope, False)
+                    both.start_soon(self._pump, near, far, both.cancel_scope, toxic, True)
+                    both.start_soon(self._pump, far, near, both.cancel_scope, toxic, False)
         finally:
             self.open -= 1
 
     async def _pump(
-        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope, upward: bool
+        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope, toxic: Toxic, upward: bool
     ) -> None:
-        toxic = self.toxic if self.toxic.upward == upward else Toxic()
-        course = Course(toxic, self._dice)
+        course = Course(toxic if toxic.upward == upward else Toxic(), self._dice)
         near = source if upward else sink
         try:
             end = await go(course.opened(), sink)

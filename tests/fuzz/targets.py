@@ -7,32 +7,20 @@ the same result however the bytes are cut, nothing kept beyond its limit, and we
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from targets_beside import TARGETS_BESIDE
+from targets_wire import TARGETS_WIRE
+from telling import IDENTITY, LIMITS, LINE, Target, pieces, refused, tell
+
 from asking import LANGUAGES
-from penstock.chat.events import Event, Failed
-from penstock.chat.lifecycle import Life, Step
 from penstock.config.load import loads
 from penstock.config.model import Config
-from penstock.dialects import base, jsontext, ndjson, sse
-from penstock.dialects.base import Identity, Northbound, Timing
+from penstock.dialects import jsontext, ndjson, sse
 from penstock.dialects.registry import NORTHBOUND, SOUTHBOUND
-from penstock.errors import BackendGarbled, BackendTruncated, BadRequest, ConfigError, RequestError
+from penstock.errors import BackendGarbled, BadRequest, ConfigError, RequestError
 from wellformed import units
-
-#: Small, so that a fuzzer finds the way beyond it.
-LINE, ANSWER = 400, 2000
-LIMITS = base.Limits(line=LINE, answer=ANSWER)
-IDENTITY = Identity(stream="7f3k9q2m", created=1789000000.0)
-
-Target = Callable[[bytes], None]
-
-
-def pieces(data: bytes) -> tuple[bytes, list[bytes]]:
-    """The first byte says how long the pieces are that the rest comes in."""
-    step, body = (data[0] % 17) + 1 if data else 1, data[1:]
-    return body, [body[at : at + step] for at in range(0, len(body), step)]
 
 
 def event_stream(data: bytes) -> None:
@@ -93,33 +81,7 @@ def answer_of(kind: str) -> Target:
         request = NORTHBOUND[north].parse(operation, LANGUAGES[north].asked({"stream": stream}))
         reader = south.reader(request, media, LIMITS)
         writer = NORTHBOUND[north].writer(request, IDENTITY, passthrough=north == south.name)
-        life = Life()
-        for step in (Step.SLOT, Step.CONNECTED, Step.HEAD):
-            life.step(step)
-        told: list[bytes] = []
-
-        def took(events: Sequence[Event]) -> None:
-            assert not reader.done or not reader.receive(b"more"), "it goes on after its end"
-            assert not any(isinstance(event, Failed) for event in events[:-1]), "it goes on after a failure"
-            told.append(writer.write(life.follow(events)))
-
-        try:
-            for piece in cut:
-                took(reader.receive(piece))
-                if reader.done or life.failure:
-                    break
-            else:
-                took(reader.end())
-            if life.failure:
-                raise BackendGarbled(life.failure.message, "parse")
-            if not (reader.complete and life.finish):
-                raise BackendTruncated("the answer ended early")
-            told.append(writer.end(Timing()))
-        except (BackendGarbled, BackendTruncated) as error:
-            told.append(writer.fail(error))
-        body = b"".join(told)
-        units(writer.content_type, body)
-        assert len(body) < 40 * len(data) + 6000, "far more comes out than went in"
+        tell(reader, writer, cut)
 
     return target
 
@@ -156,24 +118,18 @@ def request_of(north: str) -> Target:
             try:
                 request = dialect.parse(operation, data)
             except RequestError as error:
-                _refused(dialect, error)
+                refused(dialect, error)
                 continue
             for south in SOUTHBOUND.values():
                 try:
                     call = south.encode(request, "m")
                 except BadRequest as error:
-                    _refused(dialect, error)
+                    refused(dialect, error)
                     continue
                 assert call.path.isascii() and call.path.isprintable()
                 assert _plain(jsontext.decode(call.body))
 
     return target
-
-
-def _refused(dialect: Northbound, error: RequestError) -> None:
-    assert error.status < 500
-    assert len(error.message) < 2000
-    units("application/json", dialect.error(error))
 
 
 def _plain(value: object) -> bool:
@@ -216,4 +172,6 @@ TARGETS: dict[str, Target] = {
     **{f"refusal-{kind}": refusal_of(kind) for kind in sorted(_KINDS.values())},
     **{f"request-{north}": request_of(north) for north in sorted(NORTHBOUND)},
     "toml": configuration,
+    **TARGETS_BESIDE,
+    **TARGETS_WIRE,
 }

@@ -16,7 +16,7 @@ from soak.verdict import MIB, Sample, table, trends
 def tell(sample: Sample) -> None:
     print(
         f"{sample.at / 60:6.1f} min {sample.requests:8} requests {sample.memory / MIB:8.2f} MiB "
-        f"{sample.descriptors:4} descriptors {sample.tasks:4} tasks",
+        f"{sample.descriptors:4} descriptors {sample.tasks:4} tasks {sample.series:6} series",
         flush=True,
     )
 

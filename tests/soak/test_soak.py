@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from soak.running import soak
-from soak.verdict import MAY_RISE, MIB, Sample, slope, table, trends
+from soak.verdict import MIB, Sample, slope, table, trends
 
 
 def samples(*figures: tuple[float, int, int]) -> list[Sample]:
     """Of memory in MiB, descriptors and tasks, a minute apart."""
     return [
-        Sample(at=60.0 * at, requests=at, memory=round(memory * MIB), descriptors=descriptors, tasks=tasks)
+        Sample(at=60.0 * at, requests=at, memory=round(memory * MIB), descriptors=descriptors, tasks=tasks, series=9)
         for at, (memory, descriptors, tasks) in enumerate(figures)
     ]
 
@@ -56,16 +56,16 @@ def test_the_line_is_the_median_of_all_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "flow", "memory"),
+    ("seconds", "flow"),
     [
-        # Memory settles within ten minutes: what is shorter tells only a gross leak, some hundred bytes a request, and
-        # leaves the rest to `make soak`.  Descriptors and tasks are counted one by one.
-        pytest.param(6.0, 0.3, 4 * MIB, id="seconds"),
-        pytest.param(180.0, 4.0, 8 * MIB, id="minutes", marks=pytest.mark.heavy),
+        # In so few requests memory tells a gross leak only; descriptors and tasks are counted one by one.
+        pytest.param(6.0, 0.3, id="seconds"),
+        # some thousand requests: what leaks an object or two a request is beyond the bound
+        pytest.param(180.0, 4.0, id="minutes", marks=pytest.mark.heavy),
     ],
 )
-async def test_mixed_traffic_leaves_nothing(seconds: float, flow: float, memory: float, tmp_path: Path) -> None:
+async def test_mixed_traffic_leaves_nothing(seconds: float, flow: float, tmp_path: Path) -> None:
     taken = await soak(seconds, tmp_path, flow=flow)
-    found = trends(taken, MAY_RISE | {"memory": memory})
+    found = trends(taken)
     assert len(taken) >= 3
     assert all(trend.good for trend in found), table(taken, found)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import suppress
+from functools import partial
+from typing import get_args
 
 import trio
 
 import rawhttp
 from faults.proxy import Proxy
-from faults.toxics import Toxic
-from matrix.client import Asker, Client
+from faults.toxics import End, Toxic
+from matrix.client import TURNS, Asker, Body, Client
 from matrix.clients import CLIENTS
-from matrix.table import KINDS, VARIANTS, rule_of
+from matrix.table import KINDS, rule_of
 from penstock.simulate.server import Settings, Simulation, serve
-from rawhttp import WAYS, ask
+from rawhttp import WAYS, ask, get, post
 
 #: What backends play, good answers more often than others.
 SCRIPTS = (
@@ -28,14 +31,15 @@ SCRIPTS = (
     *(f"tokens=9,fault={fault}" for fault in ("mute", "hangup", "gzip", "redirect", "bad-status")),
     *(f"tokens=9,fault={fault}@3" for fault in ("silence", "truncate", "cut", "rst", "error", "garbage", "dribble")),
 )
-#: The networks before them; every third connection at least has a good one.
-TOXICS = {
-    "good": Toxic(),
-    "slow": Toxic(latency=0.003, jitter=0.005, slices=300, bandwidth=200_000),
-    "reset": Toxic(end="reset", after=700),
-    "half": Toxic(end="half-close", mark=b" t2"),
-    "dead": Toxic(end="silence", mark=b" t1"),
-}
+#: The networks before them: half of their connections are good, the others end in every way at every place.
+ENDS: tuple[End, ...] = get_args(End)
+BAD = (
+    Toxic(latency=0.003, jitter=0.005, slices=300, bandwidth=200_000),
+    Toxic(latency=0.003, jitter=0.005, slices=50, upward=True),
+    *(Toxic(end=end, mark=mark) for end in ENDS for mark in (b"", b"HTTP/1", b"\r\n\r\n", b" t2")),
+    *(Toxic(end=end, after=30, upward=True) for end in ENDS),
+)
+TOXICS = (*[Toxic()] * len(BAD), *BAD)
 HEAD = """
 [server]
 listen = ["127.0.0.1:0"]
@@ -47,30 +51,35 @@ first_token = "300ms"
 silence = "300ms"
 """
 BACKEND = """
-[backends.{kind}-{toxic}]
+[backends.{kind}]
 kind = "{kind}"
 url = "{url}"
-slots = 4
-[routes."sim:id={kind}-{toxic}-*"]
-targets = ["{kind}-{toxic}"]
+slots = 16
+[routes."sim:id={kind}-*"]
+targets = ["{kind}"]
 """
 #: Clients that ask, one request after the other each.
 TOGETHER = 12
 
-#: Those kinds of backends that differ in more than a trifle.
-LANGUAGES = [kind for kind in KINDS if kind not in VARIANTS]
-CELLS = [
-    (client, kind) for client in CLIENTS.values() for kind in LANGUAGES if rule_of(client.name, kind, "text") is None
-]
+CELLS = [(client, kind) for client in CLIENTS.values() for kind in KINDS if rule_of(client.name, kind, "text") is None]
+#: What is asked beside: ways in that are no stream of any of these clients.
+LMSTUDIO = "/api/v0/chat/completions"
+BESIDE: dict[str, Body] = {
+    LMSTUDIO: {"messages": TURNS[:1], "stream": True},
+    "/v1/embeddings": {"input": ["hello", "world"]},
+    "/api/embed": {"input": "hello"},
+    "/v1/rerank": {"query": "hello", "documents": ["world", "you"]},
+    "/v1/audio/speech": {"input": "hello"},
+}
+PAGES = ("/v1/models", "/api/tags", "/api/v0/models", "/health", "/nowhere")
 
 
 async def networks(nursery: trio.Nursery) -> str:
-    """Start a stand-in with a proxy for each toxic before it; the configuration of a daemon that knows them all."""
+    """Start a stand-in with a bad network before it for each kind; the configuration of a daemon that knows them."""
     simulation: Simulation = await nursery.start(serve, Settings(keep=16))
     port = int(simulation.url.rpartition(":")[2])
-    urls = {name: (await nursery.start(Proxy(port, toxic).serve)).address for name, toxic in TOXICS.items()}
-    backends = [BACKEND.format(kind=kind, toxic=name, url=url) for kind in LANGUAGES for name, url in urls.items()]
-    return HEAD + "".join(backends)
+    proxies = {kind: await nursery.start(Proxy(port, *TOXICS).serve) for kind in KINDS}
+    return HEAD + "".join(BACKEND.format(kind=kind, url=proxy.address) for kind, proxy in proxies.items())
 
 
 class Traffic:
@@ -82,12 +91,14 @@ class Traffic:
         self.requests = 0
 
     async def everything(self) -> None:
-        """Each client over each kind over each network once: what is made once for each, is made."""
-        todo = [(client, kind, toxic) for client, kind in CELLS for toxic in TOXICS]
+        """Each way in, of each client, over each kind, once: what is made once for each, is made."""
+        todo = [partial(self._chat, client, kind, "tokens=5") for client, kind in CELLS]
+        todo += [partial(self._beside, path, kind) for path in BESIDE for kind in KINDS]
+        todo += [partial(self._page, page) for page in PAGES]
 
         async def some() -> None:
             while todo:
-                await self._ask(*todo.pop(), "tokens=5")
+                await todo.pop()()
 
         async with trio.open_nursery() as nursery:
             for _ in range(TOGETHER):
@@ -103,27 +114,40 @@ class Traffic:
     async def _ask_on(self, until: float) -> None:
         dice = self._dice
         while trio.current_time() < until:
-            toxic = dice.choice(list(TOXICS)) if dice.random() < 0.67 else "good"
-            await self._ask(*dice.choice(CELLS), toxic, dice.choice(SCRIPTS))
+            match dice.random():
+                case lot if lot < 0.05:
+                    await self._beside(dice.choice(list(BESIDE)), dice.choice(KINDS))
+                case lot if lot < 0.07:
+                    await self._page(dice.choice(PAGES))
+                case _:
+                    await self._chat(*dice.choice(CELLS), dice.choice(SCRIPTS))
 
-    async def _ask(self, client: Client, kind: str, toxic: str, script: str) -> None:
-        """One request, read to its end, or left at a moment and in a way that the dice say."""
+    async def _chat(self, client: Client, kind: str, script: str) -> None:
         dice = self._dice
-        self.requests += 1
-        model = f"sim:id={kind}-{toxic}-{self.requests},{script}"
+        model = f"sim:id={kind}-{self.requests},{script}"
         stream = dice.choice(client.ways)
         if client.dialect != "websocket" and dice.random() < 0.03:
             # one that never comes to the end of its request
             request = client.request(model, stream=stream)
-            asker: Asker = await ask(self._address, request[: dice.randrange(len(request))])
-            patience = 0.01
+            await self._read(await ask(self._address, request[: dice.randrange(len(request))]), 0.01)
         else:
-            asker = await client.ask(self._address, model, stream=stream)
             patience = 2.0 if dice.random() < 0.7 else dice.random() * 0.05
+            await self._read(await client.ask(self._address, model, stream=stream), patience)
+
+    async def _beside(self, path: str, kind: str) -> None:
+        body = json.dumps({"model": f"sim:id={kind}-{self.requests},tokens=5", **BESIDE[path]})
+        await self._read(await ask(self._address, post(path, body.encode(), "Content-Type: application/json")), 2.0)
+
+    async def _page(self, path: str) -> None:
+        await self._read(await ask(self._address, get(path)), 2.0)
+
+    async def _read(self, asker: Asker, patience: float) -> None:
+        """To the answer's end, or for so many seconds, and leave in a way that the dice say."""
+        self.requests += 1
         with trio.move_on_after(patience), suppress(AssertionError, ValueError, trio.BrokenResourceError):
             # what is told has its own tests: here it may be cut
             _, headers = await asker.head()
             await asker.body(headers)
         leaving = rawhttp.Client(asker.stream, "")
-        leaving.leave(dice.choice(WAYS))
+        leaving.leave(self._dice.choice(WAYS))
         asker.stream.socket.close()

@@ -22,6 +22,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     memory: int  #: resident bytes
     descriptors: int  #: without the connections that are kept for the next stream
     tasks: int
+    series: int  #: lines of its metrics
 
 
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,8 @@ def table(samples: Sequence[Sample], found: Sequence[Trend]) -> str:
     warm = samples[int(len(samples) * WARM_UP) :]
     lines = [
         f"{samples[-1].requests} requests in {samples[-1].at / 60:.1f} minutes; "
-        f"measured over the last {(warm[-1].at - warm[0].at) / 60:.1f}, at rest, {len(warm)} times",
+        f"measured over the last {(warm[-1].at - warm[0].at) / 60:.1f}, at rest, {len(warm)} times; "
+        f"{warm[0].series} to {warm[-1].series} series of metrics",
         f"{'':12}{'first':>12}{'last':>12}{'rise':>12}{'allowed':>12}",
     ]
     for trend in found:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from process import Process
+
+from penstock.simulate.server import Settings, Simulation, serve
 
 
 @pytest.fixture
@@ -22,3 +25,9 @@ def serving(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
     for process in started:
         process.end()
         process.assert_quiet()
+
+
+@pytest.fixture
+async def simulation(nursery: trio.Nursery) -> Simulation:
+    """A stand-in for backends of every kind."""
+    return await nursery.start(serve, Settings(keep=64))

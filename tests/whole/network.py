@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import msgspec
@@ -113,7 +113,9 @@ def model_of(kind: str, fault: str, number: int) -> str:
 
 
 @contextmanager
-def networked(simulation: Simulation, proxies: dict[str, Proxy]) -> Iterator[Network]:
+def networked(
+    simulation: Simulation, proxies: dict[str, Proxy], faults: Mapping[str, Fault] = FAULTS
+) -> Iterator[Network]:
     """The network and the configuration for it."""
     with ExitStack() as stack:
         closed = stack.enter_context(socket.socket())
@@ -130,17 +132,17 @@ def networked(simulation: Simulation, proxies: dict[str, Proxy]) -> Iterator[Net
                 timeouts=SHORT if "timeout" in it.reason or it.reason == "silence" else "",
             )
             for kind in KINDS
-            for fault, it in FAULTS.items()
+            for fault, it in faults.items()
         ]
         yield Network(simulation, proxies, HEAD + "".join(backends))
 
 
-async def start(nursery: trio.Nursery) -> tuple[Simulation, dict[str, Proxy]]:
+async def start(nursery: trio.Nursery, faults: Mapping[str, Fault] = FAULTS) -> tuple[Simulation, dict[str, Proxy]]:
     """The stand-in and a proxy for each toxic."""
     simulation: Simulation = await nursery.start(serve, Settings(keep=64))
     port = int(simulation.url.rpartition(":")[2])
     proxies: dict[str, Proxy] = {}
-    for name, fault in FAULTS.items():
+    for name, fault in faults.items():
         if fault.toxic is not None:
             proxies[name] = await nursery.start(Proxy(port, fault.toxic).serve)
     return simulation, proxies

@@ -14,7 +14,8 @@ from process import Books, Process
 
 from penstock.simulate.records import RequestRecord
 from penstock.simulate.server import Simulation
-from rawhttp import Client, call, connected, settled
+from rawhttp import WAYS, Client, call, connected, get, settled
+from rawwebsocket import CLOSE, PATH, UPGRADE, Socket, create, frame
 
 #: The budgets that the tests let run out; seconds.
 SPENT = 0.15
@@ -33,6 +34,12 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "sim"
     stream: bool = True
     reads: bool = True  #: whether the client reads
+    socket: bool = False  #: whether it is a chat on a WebSocket
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How its client can leave."""
+        return (*WAYS, "close frame") if self.socket else WAYS
 
 
 #: Budgets that a phase does not list do not run in it, but for ``write``, which needs a reader that has stopped.
@@ -48,6 +55,10 @@ PHASES = {
     ),
     "not streamed": Phase(
         script="tokens=9,fault=silence@5", shown="streaming", budgets=("silence", "total"), stream=False
+    ),
+    "on a WebSocket": Phase(script="tokens=100000,rate=100", shown="streaming", budgets=("total",), socket=True),
+    "on a WebSocket, silent": Phase(
+        script="fault=mute", shown="headers", budgets=("first_token", "total"), socket=True
     ),
 }
 
@@ -125,6 +136,14 @@ class Victim(msgspec.Struct, kw_only=True):
         """What the backend knows of it; None where it never came so far."""
         return next(iter(self.simulation.records.stream(self.name)), None)
 
+    async def leave(self, way: str) -> float:
+        """The client leaves, now; when."""
+        if way in WAYS:
+            return self.client.leave(way)
+        now = time.monotonic()
+        await Socket(self.client).send(frame(CLOSE, (1000).to_bytes(2)))
+        return now
+
     async def backend_saw_the_close(self) -> float | None:
         """When the backend's connection was closed; None where there never was one."""
         record = self.record
@@ -165,8 +184,11 @@ class Stage:
             client = await stack.enter_async_context(
                 connected(self.process.address, receive_buffer=None if phase.reads else SMALL)
             )
+            if phase.socket:
+                await client.send(get(PATH, *UPGRADE))
+                assert (await client.head())[0] == 101
             asked_at = time.monotonic()
-            await client.send(call(model, stream=phase.stream))
+            await client.send(create(name, model) if phase.socket else call(model, stream=phase.stream))
             victim = Victim(
                 phase=phase, name=name, model=model, client=client, asked_at=asked_at, simulation=self.simulation
             )

@@ -19,7 +19,7 @@ import trio
 from rawhttp import Client, connected, get
 
 #: What a cold start may take on a busy machine; seconds.
-START = 20.0
+START = 60.0
 #: How often a state that only the process knows is asked for; seconds.
 GLANCE = 0.004
 
@@ -35,6 +35,8 @@ class Process:
         self._stderr = self._process.stderr.fileno()
         os.set_blocking(self._stderr, False)
         self._ended = False
+        #: whether somebody reads the log, and whether he has come to its end
+        self._read_by_somebody, self._all_read = False, trio.Event()
         self._rest = b""
         self.lines: list[dict[str, Any]] = []
         #: what is no JSON line: tracebacks of an interpreter that dies, warnings
@@ -42,7 +44,9 @@ class Process:
         self._more = trio.lowlevel.ParkingLot()
         deadline = time.monotonic() + START
         while not (first := self._seen("listening")):
-            assert time.monotonic() < deadline and self._process.poll() is None, (self.lines, self.noise)
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.end()
+                raise AssertionError(("it does not listen", self.lines, self.noise))
             select.select([self._stderr], [], [], 0.1)
             self._take()
         self.address: str = first["addresses"].split(", ")[0]
@@ -55,9 +59,11 @@ class Process:
 
     async def read(self) -> None:
         """Take the log's lines as they come."""
+        self._read_by_somebody = True
         while True:
             await trio.lowlevel.wait_readable(self._stderr)
             if self._ended or not self._take():
+                self._all_read.set()
                 return
             self._more.unpark_all()
 
@@ -87,7 +93,7 @@ class Process:
     def assert_quiet(self) -> None:
         """Nothing but JSON lines, none of a bug."""
         bugs = [line for line in self.lines if "exception" in line or line["level"] in ("error", "critical")]
-        assert (self.noise, bugs) == ([], [])
+        assert not (self.noise or bugs), (self.noise, bugs)
 
     # what it holds
 
@@ -107,11 +113,13 @@ class Process:
         return now
 
     async def exit(self) -> tuple[int, float]:
-        """The exit status, and when it was seen."""
-        while self._process.poll() is None:
+        """The exit status, and when it was seen; whoever reads the log has then read all of it."""
+        while (status := self._process.poll()) is None:
             await trio.sleep(GLANCE)
-        assert self._process.returncode is not None
-        return self._process.returncode, time.monotonic()
+        seen_at = time.monotonic()
+        if self._read_by_somebody:
+            await self._all_read.wait()
+        return status, seen_at
 
     def end(self) -> None:
         """For the fixture: end it whatever it does."""

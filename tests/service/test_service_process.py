@@ -19,6 +19,7 @@ import trio
 from manager import LONG, Manager, Service, item, listening, url
 
 from crowd import Crowd
+from ports import free_port
 from rawhttp import answered, ask, call, get
 
 Start = Callable[..., Service]
@@ -88,13 +89,13 @@ async def test_the_watchdog_is_fed_and_its_signal_leaves_a_stack(
     manager: Manager, sockets: list[socket.socket], started: Start
 ) -> None:
     with trio.fail_after(LONG):
+        begun = time.monotonic()
         service = started(config(item(sockets[0])), sockets[:1], NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="1000000")
         await manager.until(ready)
-        begun = time.monotonic()
         for _ in range(4):
             await manager.until(lambda message: message.get("WATCHDOG") == "1")
-        # Half a second each, the first counted from before READY; within the whole one even on a busy machine.
-        assert 0.9 < time.monotonic() - begun < 4
+        # Half a second each; that they are no later either is for a clock that nothing disturbs.
+        assert time.monotonic() - begun > 1.9
         service.signal(signal.SIGABRT)
         assert await service.exit() == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in service.log
@@ -140,9 +141,9 @@ async def test_nobody_is_refused_during_a_restart(
 
 @pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="needs systemd-socket-activate")
 async def test_under_systemd_socket_activate(manager: Manager, tmp_path: Path, nursery: trio.Nursery) -> None:
-    with listening("127.0.0.1") as four, listening("::1") as six:
-        places = [item(six), str(tmp_path / "unix"), item(four)]
-        addresses = [url(six), f"unix:{places[1]}", url(four)]
+    four, six = f"127.0.0.1:{free_port()}", f"[::1]:{free_port('::1')}"
+    places = [six, str(tmp_path / "unix"), four]
+    addresses = [f"http://{six}", f"unix:{places[1]}", f"http://{four}"]
     file = tmp_path / "penstock.toml"
     file.write_text(config(places[2], f"unix:{places[1]}", places[0]))
     command = ["systemd-socket-activate", *(f"--listen={place}" for place in places), "--fdname=a:b:c"]

@@ -20,6 +20,7 @@ from penstock.cli.units import (
     MARK,
     NAMES,
     NOTIFY_RELOAD,
+    SINCE,
     Manager,
     Write,
     writes,
@@ -74,6 +75,8 @@ def test_a_reload_checks_first_and_then_signals(kind: str) -> None:
     assert drop_in.startswith(MARK)
     settings = [line for line in drop_in.splitlines() if line and not line.startswith("#")]
     assert settings == ["[Service]", "Type=notify-reload", "ExecReload=", f"ExecReload={CHECK}"]
+    # Debian's package has a generator where the command asks once.
+    assert f" -ge {SINCE} ];" in (ROOT / "etc/debian/generator").read_text()
 
 
 def test_the_default_address_is_that_of_the_file() -> None:
@@ -81,7 +84,12 @@ def test_the_default_address_is_that_of_the_file() -> None:
 
 
 def test_the_exit_status_of_a_wrong_file_ends_the_restarts(kind: str) -> None:
-    assert f"\nRestartPreventExitStatus={EXIT_CONFIG}\n" in (SHIPPED / kind / "penstock.service").read_text()
+    service = (SHIPPED / kind / "penstock.service").read_text()
+    assert f"\nRestartPreventExitStatus={EXIT_CONFIG}\n" in service
+    # A client that waits for it starts it anew, in its time, and no limit ends that.
+    assert f"""\nExecStopPost=/bin/sh -c 'test "$$EXIT_STATUS" != {EXIT_CONFIG} || sleep 3'\n""" in service
+    for name in NAMES:
+        assert "\nStartLimitIntervalSec=0\n" in (SHIPPED / kind / name).read_text()
 
 
 def test_the_units_are_part_of_the_wheel() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,13 +67,17 @@ def next_package(package: str, shared: Path, tmp_path_factory: pytest.TempPathFa
     return "/shared/next.deb"
 
 
+def root_or_skip(release: str) -> Path:
+    try:
+        return root_of(release)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session", params=RELEASES)
 def root(request: pytest.FixtureRequest, bootable: None) -> Path:
     """Each Debian, to be booted."""
-    try:
-        return root_of(request.param)
-    except RuntimeError as error:
-        pytest.skip(str(error))
+    return root_or_skip(request.param)
 
 
 def booted(root: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
@@ -91,6 +96,16 @@ def machine(root: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) 
 def bare(root: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One without anything of penstock's."""
     yield from booted(root, shared, tmp_path_factory)
+
+
+@pytest.fixture
+def outgoing(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Debian 12, with the packages that make it Debian 13 in /shared/trixie."""
+    packages = root_or_skip("trixie") / "var/cache/apt/archives"
+    if not any(packages.glob("systemd_*.deb")):
+        pytest.skip(f"needs the packages that debootstrap leaves in {packages}")
+    shutil.copytree(packages, shared / "trixie", ignore=shutil.ignore_patterns("partial", "lock"))
+    yield from booted(root_or_skip("bookworm"), shared, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

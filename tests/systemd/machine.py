@@ -60,13 +60,13 @@ class Machine:
 
     # commands within
 
-    def run(self, *words: str, check: bool = True, user: str | None = None) -> str:
+    def run(self, *words: str, check: bool = True, user: str | None = None, patience: float = COMMAND) -> str:
         """What a command prints, stderr included; ``check``: it ends well."""
-        status, told = self.tried(*words, user=user)
+        status, told = self.tried(*words, user=user, patience=patience)
         assert status == 0 or not check, f"{shlex.join(words)} ended with {status}: {told}"
         return told
 
-    def tried(self, *words: str, user: str | None = None) -> tuple[int, str]:
+    def tried(self, *words: str, user: str | None = None, patience: float = COMMAND) -> tuple[int, str]:
         """Exit status and output of a command; of a user's, with his service manager at hand."""
         if user is not None:
             number = self.run("id", "-u", user)
@@ -80,7 +80,7 @@ class Machine:
                 *assigned(environ),
                 *words,
             )
-        result = subprocess.run(self._entering(words), capture_output=True, timeout=COMMAND, check=False)
+        result = subprocess.run(self._entering(words), capture_output=True, timeout=patience, check=False)
         return result.returncode, (result.stdout + result.stderr).decode(errors="replace").strip()
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:

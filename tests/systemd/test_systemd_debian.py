@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from installed import ADDRESS, FILE
+from installed import ADDRESS, FILE, until
 from machine import Machine
 
 from rawhttp import answered, call, get
 
 UNITS = ("penstock.socket", "penstock.service")
 BACKEND = '\n[backends.backend]\nkind = "simulate"\nurl = "http://127.0.0.1:11500"\n[routes]\n"*" = ["backend"]\n'
+#: What a whole upgrade of a Debian may take; seconds.
+LONG = 420.0
 #: The books of dpkg and of systemd.
 BOOKS = ("/var/lib/dpkg", "/var/lib/systemd", "/var/lib/apt")
 
@@ -29,6 +31,7 @@ async def test_from_installation_to_purge(bare: Machine, package: str, next_pack
     assert machine.run("penstock", "check").splitlines()[0] == f"{FILE}: ok"
     assert machine.run("dpkg", "--verify", "penstock") == ""
     assert machine.run("systemd-analyze", "verify", *UNITS) == ""
+    assert kind(machine) == ("notify-reload" if version_of_systemd(machine) >= 253 else "notify")
     machine.run("systemd-analyze", "security", "--threshold=12", "penstock.service")
     assert "penstock: penstock has begun to serve" in machine.run("journalctl", "--list-catalog")
 
@@ -74,6 +77,41 @@ async def test_from_installation_to_purge(bare: Machine, package: str, next_pack
     assert files(machine) | {"/opt"} == before | {"/opt"}
     assert machine.run("find", "/var/lib/systemd/deb-systemd-helper-enabled", "-name", "*penstock*", check=False) == ""
     assert known(machine) == []
+
+
+async def test_debian_12_becomes_13(outgoing: Machine, package: str) -> None:
+    """As ``apt full-upgrade`` does it: another Python, another systemd, and nothing to be done for penstock."""
+    machine = outgoing
+    machine.run("dpkg", "--install", package)
+    assert (version_of_systemd(machine), kind(machine)) == (252, "notify")
+    process = machine.property("penstock.service", "MainPID")
+    debs = [f"/shared/trixie/{path.name}" for path in sorted(machine.path("/shared/trixie").glob("*.deb"))]
+    machine.run(
+        *("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends"),
+        *("--option=Dpkg::Options::=--force-confold", *debs),
+        patience=LONG,
+    )
+    assert machine.run("dpkg", "--audit") == ""
+    assert (version_of_systemd(machine), kind(machine)) == (257, "notify-reload")
+    # It has been started anew, and runs on what is there now.
+    until(lambda: states(machine, "is-active") == ["active"] * 2, "the service")
+    now = machine.property("penstock.service", "MainPID")
+    assert now != process
+    assert machine.run("readlink", f"/proc/{now}/exe") == "/usr/bin/python3.13"
+    assert machine.run("sh", "-c", "ls /opt/penstock/lib/python3.13/site-packages/penstock/__pycache__").count(".pyc")
+    with machine.network():
+        status, _, _ = await answered(ADDRESS, get("/health"))
+        assert status == 200
+    machine.run("systemctl", "reload", "penstock")
+    assert [entry for entry in machine.journal("-u", "penstock") if entry["MESSAGE"].startswith("reloaded ")]
+
+
+def kind(machine: Machine) -> str:
+    return machine.property("penstock.service", "Type")
+
+
+def version_of_systemd(machine: Machine) -> int:
+    return int(machine.run("systemctl", "--version").split()[1])
 
 
 def known(machine: Machine) -> list[str]:

@@ -28,9 +28,10 @@ async def test_a_stream_is_one_entry_with_its_fields(machine: Machine, service: 
     assert entry["PENSTOCK_TOKENS"] == "3"
     assert entry["_SYSTEMD_UNIT"] == "penstock.service"
     # Selected by what went wrong, the other one is what is found.
-    (refused,) = machine.journal("-u", "penstock", "OUTCOME=backend_refused")
+    process = f"_PID={service.pid}"
+    (refused,) = machine.journal(process, "OUTCOME=backend_refused")
     assert refused["REQUEST_ID"] != stream
-    assert len(machine.journal("-u", "penstock", f"MESSAGE_ID={entry['MESSAGE_ID']}")) == 2
+    assert len(machine.journal(process, f"MESSAGE_ID={entry['MESSAGE_ID']}")) == 2
 
 
 async def test_journalctl_explains_an_entry(machine: Machine, service: Service) -> None:

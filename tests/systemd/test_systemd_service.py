@@ -8,7 +8,7 @@ import time
 import openai
 import pytest
 import trio
-from installed import ADDRESS, CONFIG, FILE, Service
+from installed import ADDRESS, CONFIG, FILE, Service, until
 from machine import Machine
 
 from crowd import Crowd
@@ -75,7 +75,8 @@ def test_a_wrong_file_is_told_and_not_tried_again(machine: Machine, service: Ser
     begun = time.monotonic()
     status, _ = machine.tried("systemctl", "restart", "penstock.service")
     assert status != 0
-    assert time.monotonic() - begun < 10
+    # Not after TimeoutStartSec=, as one that hangs.
+    assert time.monotonic() - begun < 45
     assert service.state == ("failed", "exit-code")
     assert machine.property("penstock.service", "ExecMainStatus") == "78"
     assert f"{FILE}:2:9: server.drain: " in service.log()
@@ -88,6 +89,21 @@ def test_a_wrong_file_is_told_and_not_tried_again(machine: Machine, service: Ser
     with machine.network():
         assert streamed(3) == counted(3)
     assert service.state == ("active", "success")
+
+
+def test_without_a_file_it_waits_for_its_first_backend(machine: Machine, penstock: str) -> None:
+    service = Service(machine, penstock)
+    machine.run(penstock, "install", "--system")
+    assert service.state == ("active", "success")
+    process = service.pid
+    assert machine.property("penstock.service", "StatusText") == "0 streams; backends: none"
+    # Where a local server is looked for.
+    machine.run("systemd-run", "--quiet", "--unit=late", penstock, "simulate", "--listen=127.0.0.1:11434")
+    until(lambda: "none" not in machine.property("penstock.service", "StatusText"), "its first backend")
+    assert "of 1 slots busy" in machine.run(penstock, "status")
+    assert (service.pid, service.state) == (process, ("active", "success"))
+    machine.run("systemctl", "stop", "late.service")
+    service.remove()
 
 
 async def test_five_restarts_refuse_nobody(machine: Machine, service: Service, nursery: trio.Nursery) -> None:
@@ -108,24 +124,23 @@ async def test_a_loop_that_hangs_is_ended_and_leaves_its_stack(machine: Machine,
     machine.write("/usr/local/share/hang/sitecustomize.py", HOOK)
     service.settings("Environment=PYTHONPATH=/usr/local/share/hang\nWatchdogSec=2s\n")
     service.restart()
-    with machine.network(), trio.fail_after(30):
+    with machine.network(), trio.fail_after(60):
         before = service.pid
-        begun = time.monotonic()
+        begun = time.time()
         machine.run("kill", "-USR2", str(before))
         # It hangs; who asks now is served by its successor.
         status, _, _ = await answered(ADDRESS, get("/health"))
-        took = time.monotonic() - begun
     assert status == 200
     assert service.pid != before
-    # WatchdogSec=, RestartSec= and a start
-    assert took < 2 + 1 + 3
     log = service.log()
     assert "Fatal Python error: Aborted" in log
     assert re.search(r'File ".*/sitecustomize.py", line \d+ in hang', log)
     assert re.search(r'File ".*/service/daemon.py", line \d+ in run', log)
     assert machine.property("penstock.service", "NRestarts") == "1"
-    told = [entry["MESSAGE"] for entry in machine.journal("UNIT=penstock.service") if "atchdog" in entry["MESSAGE"]]
-    assert any("Watchdog timeout" in text for text in told)
+    told = machine.journal("UNIT=penstock.service")
+    (noticed,) = [int(entry["__REALTIME_TIMESTAMP"]) for entry in told if "Watchdog timeout" in entry["MESSAGE"]]
+    # A ping had come before it hung.
+    assert noticed / 1e6 - begun < 2 + 1
     machine.run("rm", "-r", "/usr/local/share/hang")
 
 
@@ -149,7 +164,8 @@ async def test_a_stop_waits_for_a_stream(seconds: int, machine: Machine, service
         assert told[-1] == f" t{tokens - 1}"
         assert "[DONE]" in answer
     else:
-        assert 2.5 < took < 6
+        # The drain is over, long before the stream would be.
+        assert 2.5 < took < 30
         assert "penstock is shutting down" in answer
     assert service.state == ("inactive", "success")
     assert machine.property("penstock.service", "ExecMainStatus") == "0"

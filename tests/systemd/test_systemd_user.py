@@ -28,6 +28,8 @@ async def test_a_user_installs_uses_and_removes_it(machine: Machine, penstock: s
     told = machine.run(penstock, "install", user=USER)
     assert "It does so while you are logged in; from boot on after: loginctl enable-linger" in told
     until(answers, "the service")
+    units = [f"/home/{USER}/.config/systemd/user/{unit}" for unit in UNITS]
+    assert machine.tried("systemd-analyze", "--user", "verify", *units, user=USER) == (0, "")
     with machine.network():
         _, _, answer = await answered(ADDRESS, call("sim:tokens=3", "Connection: close"))
     assert b"[DONE]" in answer

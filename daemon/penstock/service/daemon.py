@@ -101,6 +101,7 @@ class Daemon:
             config,
             passed,
             exhausted=lambda: self.state.observer.exhausted(),
+            refused=lambda peer, error: self.state.observer.turned_away(peer, error),
         )
         try:
             self.state.guard = self.rules_for(config)
@@ -113,6 +114,7 @@ class Daemon:
         finally:
             self._finished.set()
             self._listener.close()
+            self.generations.close()
 
     def rules_for(self, config: Config) -> GuardRules:
         """What the guard would let in here.  Raises ConfigError when others would reach us unasked."""
@@ -225,6 +227,8 @@ async def main(config: Config, path: Path | None, demo: bool) -> int:
             # What is here now stays for the life of the process: no collection needs to look at it again.
             gc.collect()
             gc.freeze()
+            # What a crowd of new streams makes lives as long as they do: to search it every 700 objects finds nothing.
+            gc.set_threshold(5_000)
             logger().info(
                 "listening",
                 version=penstock.__version__,

@@ -92,6 +92,7 @@ class Generations:
             live=self.live,
             number=1 if earlier is None else earlier.number + 1,
             reloads=self._reloads,
+            newest=lambda: self.newest.config,
         )
         return Generation(state)
 
@@ -120,12 +121,13 @@ class Generations:
 
     async def run(self) -> None:
         """Look after all of them, for ever."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._outlive, self.intake.newest, name="generation 1")
-        finally:
-            for backend in self.backends():
-                backend.transport.close_idle()
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._outlive, self.intake.newest, name="generation 1")
+
+    def close(self) -> None:
+        """Close what is kept for the next stream; the last one must be over, and have given its connection back."""
+        for backend in self.backends():
+            backend.transport.close_idle()
 
     async def _outlive(self, generation: Generation) -> None:
         """When it is over, close what only it kept."""

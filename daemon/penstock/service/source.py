@@ -27,7 +27,9 @@ class Source:
         self._demo = demo
 
     def __str__(self) -> str:
-        return str(self.path) if self.path else "none, backends found by themselves"
+        if self.path is not None:
+            return str(self.path)
+        return "none, backends found by themselves" if self._demo is None else "none, a simulated backend"
 
     async def read(self) -> Config:
         """What it says now.  Raises ConfigError, NoBackend.

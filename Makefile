@@ -12,7 +12,7 @@ LOCKING = --quiet --no-header --universal --python-version 3.11 --generate-hashe
 .PHONY: demo test test-heavy test-systemd test-all fuzz soak lint types bench bench-quick build deb lock clean help
 
 help:
-	@echo "make demo       install penstock and watch a stream, and one that is cut"
+	@echo "make demo       install penstock and watch three streams: one whole, one cut, one that falls silent"
 	@echo "make test       lint, types and the everyday tests"
 	@echo "make test-heavy the tests that take longer or want a quiet machine; make test-all does both"
 	@echo "make test-systemd  as root: Debian 12 and 13 are booted, and penstock installed in them"

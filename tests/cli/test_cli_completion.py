@@ -21,7 +21,7 @@ def completed(*words: str, shell: str = "bash") -> list[str]:
         "COMP_CWORD": str(len(words)),
     }
     program = "from penstock.cli.main import main; main(prog_name='penstock')"
-    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=20)
+    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60)
     return told.stdout.splitlines()
 
 
@@ -51,5 +51,5 @@ def test_arguments_and_options(words: tuple[str, ...], expected: list[str]) -> N
 def test_each_shell_gets_its_script(shell: str) -> None:
     environ = {**os.environ, "_PENSTOCK_COMPLETE": f"{shell}_source"}
     program = "from penstock.cli.main import main; main(prog_name='penstock')"
-    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=20)
+    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60)
     assert f"_PENSTOCK_COMPLETE={shell}_complete" in told.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import trio
 
 from penstock.simulate import server as simulate
+from ports import free_port
 
 DOCTOR = [sys.executable, "-m", "penstock", "doctor", "--config"]
 
@@ -24,10 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        number = sock.getsockname()[1]
-        assert isinstance(number, int)
-        return number
+    return free_port()
 
 
 async def doctor(*args: str | Path) -> subprocess.CompletedProcess[bytes]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from penstock import __version__
@@ -16,6 +18,14 @@ def test_the_help_is_a_manual() -> None:
     assert headings[1:] == ["Options:", "Commands:", "Files:", "Environment:", "Exit status:", "Examples:"]
     for fact in (*VERBS, *VERBS.values(), "PENSTOCK_CONFIG", "/etc/penstock/penstock.toml", "78", "127.0.0.1:11435"):
         assert fact in result.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_a_verb_can_be_typed(verb: str) -> None:
+    told = CliRunner().invoke(main, [verb, "--help"], terminal_width=100).stdout
+    for other, words in re.findall(r"^ +(?:[A-Z_]+=\S+ )?penstock (\w+)(.*)$", told, flags=re.MULTILINE):
+        assert other == verb
+        assert [option for option in re.findall(r"(--[a-z-]+)", words) if f"  {option}" not in told] == []
 
 
 def test_the_version() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from penstock.config.load import read
 from penstock.service.daemon import Daemon
 from penstock.service.source import Source
 from penstock.simulate import server as simulate
+from ports import free_port
 from rawhttp import Client, ask, call
 
 
@@ -27,8 +27,7 @@ class Home:
     def __init__(self, file: Path, backend: str) -> None:
         self.file = file
         self._backend = backend
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            self.listen = "127.0.0.1:{1}".format(*sock.getsockname())
+        self.listen = f"127.0.0.1:{free_port()}"
         self.write()
         self.daemon = Daemon(read(file, {}).config, source=Source(file))
 
@@ -125,7 +124,8 @@ async def test_another_address_needs_a_restart(home: Home) -> None:
     assert status == 1
     assert told == (
         "Error: no daemon answers: cannot connect to 127.0.0.1:1: connection refused\n"
-        "If server.listen is what you changed, it needs a restart.\n"
+        "If server.listen is what you changed, that needs a restart; "
+        "--at ADDRESS asks the daemon where it listens now.\n"
     )
     there = f"penstock {__version__} on http://{home.listen}"
     change = f'server.listen = ["127.0.0.1:1"], was ["{home.listen}"]; needs a restart'

@@ -16,6 +16,7 @@ def test_a_demo_listens_where_the_environment_says(tmp_path: Path) -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
         process.stderr.read()
     assert re.search(rf"listening .*addresses=unix:{re.escape(str(tmp_path))}/s ", line)
+    assert "configuration='none, a simulated backend' backends=demo" in line

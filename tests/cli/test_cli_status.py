@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
@@ -15,16 +14,14 @@ from penstock.config.load import read
 from penstock.service.daemon import Daemon
 from penstock.service.door import Door
 from penstock.simulate import server as simulate
+from ports import free_port
 
 DOOR = Door(TcpAddress("127.0.0.1", 11435))
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        number = sock.getsockname()[1]
-        assert isinstance(number, int)
-        return number
+    return free_port()
 
 
 @pytest.fixture
@@ -65,6 +62,20 @@ def test_a_busy_daemon() -> None:
         "backends  ollama  1 of 1 slots busy, 2 waiting",
         "          cloud   0 of 8 slots busy, 0 waiting, at rest after failures",
     ]
+
+
+def test_a_daemon_from_before_an_upgrade_says_less() -> None:
+    """It runs until it is restarted."""
+    told = {
+        "status": "ok",
+        "version": "0.1.0",
+        "generation": 1,
+        "loaded": "2026-01-01T12:00:00+00:00",
+        "older_generations": {},
+        "streams": {},
+        "backends": {},
+    }
+    assert list(lines(DOOR, told))[1:] == ["config    generation 1, loaded 2026-01-01T12:00:00+00:00", "streams   none"]
 
 
 def test_a_stranger_is_told_little() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,13 +19,14 @@ import msgspec
 from click.testing import CliRunner
 
 # As a script it has this folder alone on its path.
-sys.path.append(str(Path(__file__).parents[1] / "config"))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "config")]
 
 from test_config_faults import GOLDEN as FAULTS
 
 from penstock import __version__
 from penstock.cli.main import main as cli
 from penstock.cli.tools import TOOLS
+from ports import free_port
 
 GOLDEN = Path(__file__).parent / "golden"
 HOME = "/home/ada"
@@ -89,6 +89,8 @@ CASES = {
     "doctor-json": Case(words=("doctor", "--json", "--config", "penstock.toml"), runs=("backend",)),
     "doctor-faults": Case(words=("doctor", "--config", "penstock.toml"), file=FAULTY),
     "status": Case(words=("status", "--config", "penstock.toml"), runs=("daemon",)),
+    "status-none": Case(words=("status", "--config", "penstock.toml"), file=FILE.replace(":11435", ":1")),
+    "reload-none": Case(words=("reload", "--config", "penstock.toml"), file=FILE.replace(":11435", ":1")),
     "reload": Case(words=("reload", "--config", "penstock.toml"), runs=("daemon",)),
     "reload-dry-run": Case(words=("reload", "--dry-run", "--config", "penstock.toml"), runs=("daemon",)),
     "key-new": Case(words=("key", "new", "laptop")),
@@ -107,7 +109,7 @@ def transcript(case: Case) -> str:
         if "backend" in case.runs:
             ports["11500"] = stack.enter_context(simulation())
         if case.runs:
-            ports["11435"] = free_port()
+            ports["11435"] = str(free_port())
         for usual, port in ports.items():
             text = text.replace(usual, port)
         Path(folder, "penstock.toml").write_text(text)
@@ -189,11 +191,6 @@ def started(command: list[str], stream: str, ready: Callable[[str], bool]) -> It
             yield next(line for line in getattr(process, stream) if ready(line))
         finally:
             process.kill()
-
-
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return str(sock.getsockname()[1])
 
 
 def faults() -> str:

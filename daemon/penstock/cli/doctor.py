@@ -46,6 +46,12 @@ def command(ctx: click.Context, file: Path | None, as_json: bool, patience: floa
     daemon that runs, or through one that is started for it on a free port.  Nothing is changed.
 
     Exit status: 0 when there is no fault, 1 when there is one.
+
+    Examples:
+
+    \b
+        penstock doctor
+        penstock doctor --timeout 300
     """
     findings = examine(file or find(os.environ), patience)
     ok = all(finding.state != "fault" for finding in findings)

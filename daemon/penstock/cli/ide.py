@@ -52,8 +52,16 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 def command(ctx: click.Context, tool: str | None, file: Path | None) -> None:
     """Show how a tool is pointed at penstock; without TOOL, which tools are known.
 
-    Nothing is changed. The address is the one in the configuration. The models are those that its routes spell out, or
-    else those that the running daemon lists.
+    Nothing is changed.  The address is the one in the configuration.  The models are those that its routes spell out,
+    or else those that the running daemon lists.
+
+    Exit status: 0 when it was shown, 78 when the configuration is wrong, 1 for any other failure.
+
+    Examples:
+
+    \b
+        penstock ide
+        penstock ide continue
     """
     if tool is None:
         width = max(map(len, TOOLS))

@@ -35,6 +35,12 @@ def command(ctx: click.Context, user: bool, file: Path | None, dry_run: bool) ->
     Each step is shown before it is taken.  After a change of server.listen, call it again.
 
     Exit status: 0 when the service runs, 78 when the configuration is wrong, 1 for any other failure.
+
+    Examples:
+
+    \b
+        penstock install --dry-run
+        penstock install
     """
     manager = units.Manager.of(not user, os.environ)
     words = units.command(file)

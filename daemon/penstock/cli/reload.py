@@ -22,6 +22,8 @@ from penstock.service.door import KEY_VARIABLE, Door, doors
 
 #: What changed needs a restart.
 EXIT_RESTART = 3
+#: What the reason may be when none answers.
+MOVED = "If server.listen is what you changed, that needs a restart; --at ADDRESS asks the daemon where it listens now."
 #: Seconds: it may look for local backends, or read from a slow disk.
 PATIENCE = 30.0
 
@@ -46,6 +48,12 @@ def command(ctx: click.Context, file: Path | None, address: str | None, dry_run:
 
     Exit status: 0 when the configuration is in force, 78 when it is wrong, 3 when it needs a restart, 1 when no daemon
     runs and for any other failure.
+
+    Examples:
+
+    \b
+        penstock reload --dry-run
+        penstock reload
     """
     try:
         config = load(file or find(os.environ))
@@ -94,7 +102,7 @@ def running(config: Config) -> tuple[Door, str]:
                 return door, f"penstock {told['version']} on {door.url}"
             raise click.ClickException(f"penstock on {door.url} wants a key with admin = true in {KEY_VARIABLE}")
     where = "; ".join(failures) or "server.listen leaves the port to the system"
-    raise click.ClickException(f"no daemon answers: {where}\nIf server.listen is what you changed, it needs a restart.")
+    raise click.ClickException(f"no daemon answers: {where}\n{MOVED}")
 
 
 def changes_of(told: Mapping[str, Any]) -> list[Change]:

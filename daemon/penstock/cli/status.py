@@ -60,7 +60,7 @@ def lines(door: Door, told: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"penstock {told['version']} on {door.url}: {told['status']}"
     yield f"config    generation {told['generation']}, loaded {told['loaded']}"
-    if told["log_content"]:
+    if told.get("log_content"):
         yield f"log       {LOGS_CONTENT}"
     phases = ", ".join(f"{number} {phase}" for phase, number in told["streams"].items())
     yield f"streams   {phases or 'none'}"

@@ -6,8 +6,8 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -173,10 +173,20 @@ async def connect(address: str, *, receive_buffer: int | None = None) -> Client:
     return Client(trio.SocketStream(sock), name)
 
 
+@contextmanager
+def closed_if_failed(client: Client) -> Iterator[None]:
+    """Nobody else would close it."""
+    with ExitStack() as stack:
+        stack.callback(client.stream.socket.close)
+        yield
+        stack.pop_all()
+
+
 async def ask(address: str, request: bytes, *, receive_buffer: int | None = None) -> Client:
     """Send one request on a connection of its own."""
     client = await connect(address, receive_buffer=receive_buffer)
-    await client.send(request)
+    with closed_if_failed(client):
+        await client.send(request)
     return client
 
 
@@ -187,14 +197,15 @@ async def answered(address: str, request: bytes) -> tuple[int, dict[str, str], b
         return await client.answer()
 
 
-async def settled(value: Any, quiet: float = 0.08) -> Any:
-    """Wait until ``value()`` has not changed for a while; what it is then.
+async def settled(value: Any, looks: int = 8) -> Any:
+    """Wait until ``value()`` was the same so many times, 10 ms apart; what it is then.
 
-    The one thing that cannot be waited for as an event is that nothing happens any more.
+    The one thing that cannot be waited for as an event is that nothing happens any more.  Looks are counted, not time:
+    this process may have been held up for all of it.
     """
-    last, since = value(), time.monotonic()
-    while time.monotonic() - since < quiet:
+    last, same = value(), 0
+    while same < looks:
         await trio.sleep(0.01)
-        if (now := value()) != last:
-            last, since = now, time.monotonic()
+        now = value()
+        last, same = now, same + 1 if now == last else 0
     return last

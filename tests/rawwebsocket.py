@@ -128,14 +128,15 @@ class Socket:
 
 @asynccontextmanager
 async def opened(
-    address: str, *headers: str, path: str = PATH, receive_buffer: int | None = None
+    address: str, *headers: str, path: str = PATH, receive_buffer: int | None = None, subprotocol: str | None = None
 ) -> AsyncIterator[Socket]:
-    """A WebSocket at this address, left without a word at the end."""
+    """A WebSocket at this address, left without a word at the end; ``subprotocol`` is what it must agree on."""
     async with connected(address, receive_buffer=receive_buffer) as client:
         await client.send(get(path, *UPGRADE, *headers))
         status, answered = await client.head()
         assert status == 101, f"{status}: {(await client.body(answered)).decode()}"
-        assert answered == {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
+        agreed = {} if subprotocol is None else {"sec-websocket-protocol": subprotocol}
+        assert answered == {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT} | agreed
         yield Socket(client)
 
 

@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,14 @@ def test_every_part_has_its_rule() -> None:
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_grows_past_one_idea(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST
+
+
+def test_no_two_folders_of_tests_have_a_module_of_the_same_name() -> None:
+    """pytest puts each of them on the path: the first that is imported would be everybody's."""
+    folders = {path.parent for path in TESTS if path.name.startswith("test_")}
+    apart = ("conftest.py", "__main__.py", "__init__.py")
+    names = Counter(path.name for path in TESTS if path.parent in folders and path.name not in apart)
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def undocumented(path: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -65,6 +66,22 @@ def test_every_entry_is_one_version_with_hashes_and_names_no_server(name: str) -
         assert re.match(r"[a-z0-9-]+==\S+ ", entry), entry
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry
         assert "://" not in entry and "index-url" not in entry, entry
+
+
+#: The first version without a hole by which a client could have got at penstock.
+MENDED = {
+    "h11": ("0.16.0", "CVE-2025-43859: a chunk may end in any two bytes"),
+    "h2": ("4.3.0", "CVE-2025-57804: line ends in headers; clear-text HTTP/2 is refused besides"),
+    "werkzeug": ("3.0.6", "CVE-2024-49767: forms are kept in memory without a bound; none is parsed besides"),
+    "quart": ("0.19.7", "CVE-2024-49767"),
+}
+
+
+@pytest.mark.parametrize("package", MENDED)
+def test_known_holes_are_behind_us(package: str) -> None:
+    mended, hole = MENDED[package]
+    for name in ASKED:
+        assert all(Version(version) >= Version(mended) for version in versions(locked(name)[package])), hole
 
 
 def test_developers_run_what_is_shipped() -> None:

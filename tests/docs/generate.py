@@ -23,6 +23,7 @@ from full_requests import fullest, smallest
 from manpages import PAGES
 from prometheus_client import CollectorRegistry, Metric
 
+from matrix.beside import page as beside
 from matrix.table import page as matrix
 from penstock.chat.events import Event, Opened, Text
 from penstock.chat.lifecycle import TABLE, Phase, Step
@@ -108,9 +109,13 @@ def heartbeats() -> str:
             request = smallest(name, stream=stream)
             writer = north.writer(request, Identity(stream="s", created=1.0), passthrough=False)
             writer.write([Opened()])
-            told.append(f"`{json.dumps(writer.heartbeat().decode())}`")
+            told.append(f"`{brief(json.dumps(writer.heartbeat().decode()))}`")
         rows.append((name, *told))
     return table(("client's dialect", "in a stream", "before a whole answer"), rows)
+
+
+def brief(text: str, most: int = 100) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 # --- docs/metrics.md -------------------------------------------------------------------------------------------------
@@ -153,6 +158,7 @@ def outcome() -> Outcome:
         reason=Reason.CLIENT_GONE,
         phase=Phase.STREAMING,
         message="because",
+        layer="parse",
         attempts=2,
         phases={phase: 1.0 for phase in Phase if phase is not Phase.ENDED},
         total=6.0,
@@ -242,7 +248,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"verbs": verbs},
     "docs/streams.md": {"lifecycle": lifecycle, "heartbeats": heartbeats, "errors": errors},
     "docs/metrics.md": {"metrics": metrics},
-    "docs/dialects.md": {"matrix": matrix, "dropped": dropped},
+    "docs/dialects.md": {"matrix": matrix, "beside": beside, "dropped": dropped},
     "docs/ides.md": {"ides": ides},
     "docs/commands.md": {
         "check": lambda: shown("check", "penstock.toml"),

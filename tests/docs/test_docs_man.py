@@ -27,14 +27,14 @@ def test_a_page_is_fresh(page: str) -> None:
 def test_a_formatter_has_nothing_to_say(page: str, formatter: list[str]) -> None:
     if not shutil.which(formatter[0]):
         pytest.skip(f"needs {formatter[0]}, of Debian's package of that name")
-    result = subprocess.run([*formatter, ROOT / page], capture_output=True, text=True, timeout=20, check=False)
+    result = subprocess.run([*formatter, ROOT / page], capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def shown(page: str) -> str:
     """As a reader sees it, on lines as long as they want."""
     command = ["groff", "-man", "-Tutf8", "-Kutf8", "-P-cbou", "-rLL=500n", "-rHY=0", str(ROOT / page)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="needs groff")

@@ -38,7 +38,7 @@ def test_verbs_and_options_that_are_shown_exist(page: str) -> None:
 def test_the_readme_shows_what_the_demo_says() -> None:
     (shown,) = fenced(PAGES["README.md"], "text")
     code = (ROOT / "daemon/penstock/cli/demo.py").read_text()
-    for words in ("whose client leaves after", "the client leaves", "All as it should be", "backend connection closed"):
+    for words in ("client leaves after", "backend falls silent", "connection closed", "All as it should be"):
         assert words in shown
         assert words in code
 

@@ -51,7 +51,8 @@ def installed(kind: str, folder: Path) -> list[str]:
 
 
 def analyze(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"XDG_RUNTIME_DIR": str(folder)}
+    # without the units that whoever runs this has at home
+    env = os.environ | dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder))
     command = ["systemd-analyze", *words]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
 

@@ -6,6 +6,7 @@ what is timed is what a client sees.  Client, penstock and backend read the same
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -141,9 +142,9 @@ def command() -> None:
         faults = trio.run(show)
     except* KeyboardInterrupt:
         raise click.Abort from None
-    except* BrokenPipeError as errors:
+    except* BrokenPipeError:
         # click knows what that means: whoever read along has seen enough
-        raise errors.exceptions[0] from None
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
     except* trio.TooSlowError:
         raise click.ClickException(f"a stream had no end within {PATIENCE:g} s of its client's") from None
     except* httpx.HTTPError as errors:

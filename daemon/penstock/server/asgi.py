@@ -31,6 +31,8 @@ from penstock.server.state import KEY, State
 
 BODY_KEY = "penstock.body"
 REFUSAL_KEY = "penstock.refusal"
+#: Seconds without an accepted byte for answers that are no streams.
+WRITE = 30.0
 #: The key of :class:`penstock.config.model.Limits` in the app's configuration.
 LIMITS_KEY = "PENSTOCK_LIMITS"
 
@@ -192,7 +194,3 @@ async def while_connected(sink: Sink, answer: Callable[[], Awaitable[tuple[int, 
     """Make a JSON answer that takes questions to backends."""
     status, body = await answer()
     await respond(sink, status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
-
-
-#: Seconds without an accepted byte for answers that are no streams.
-WRITE = 30.0

@@ -121,6 +121,8 @@ def around(stage: Path) -> None:
     for name in ("penstock.service", "penstock.socket"):
         put(stage / "usr/lib/systemd/system" / name, branded(ROOT / "systemd/system" / name))
     put(stage / "usr/lib/systemd/catalog/penstock.catalog", branded(ROOT / "systemd/penstock.catalog"))
+    put(stage / "usr/lib/systemd/system/penstock.socket.d/clients.conf", (HERE / "clients.conf").read_bytes())
+    put(stage / "usr/lib/sysusers.d/penstock.conf", (HERE / "sysusers.conf").read_bytes())
     drop_ins = ROOT / "systemd/system/penstock.service.d"
     put(stage / "usr/share/penstock/notify-reload.conf", branded(drop_ins / "notify-reload.conf"))
     executable(stage / "usr/lib/systemd/system-generators/penstock", (HERE / "generator").read_text())

@@ -11,8 +11,16 @@ UNITS = ("penstock.socket", "penstock.service")
 BACKEND = '\n[backends.backend]\nkind = "simulate"\nurl = "http://127.0.0.1:11500"\n[routes]\n"*" = ["backend"]\n'
 #: What a whole upgrade of a Debian may take; seconds.
 LONG = 420.0
-#: The books of dpkg and of systemd.
-BOOKS = ("/var/lib/dpkg", "/var/lib/systemd", "/var/lib/apt")
+#: The books of dpkg, of systemd, and of who is who.
+BOOKS = ("/var/lib/dpkg", "/var/lib/systemd", "/var/lib/apt", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock")
+#: Says how /health answers over the unix socket.
+ASKS = """
+import socket
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect("/run/penstock.sock")
+    sock.sendall(b"GET /health HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+    print(sock.recv(100).decode().partition("\\r\\n")[0])
+"""
 
 
 def states(machine: Machine, verb: str) -> list[str]:
@@ -77,6 +85,22 @@ async def test_from_installation_to_purge(bare: Machine, package: str, next_pack
     assert files(machine) | {"/opt"} == before | {"/opt"}
     assert machine.run("find", "/var/lib/systemd/deb-systemd-helper-enabled", "-name", "*penstock*", check=False) == ""
     assert known(machine) == []
+    assert machine.tried("getent", "group", "penstock-clients")[0] != 0
+
+
+def test_a_unix_socket_is_for_a_group(bare: Machine, package: str) -> None:
+    bare.run("dpkg", "--install", package)
+    bare.run("useradd", "--groups=penstock-clients", "member")
+    bare.run("useradd", "stranger")
+    listen = '[server]\nlisten = ["127.0.0.1:11435", "unix:/run/penstock.sock"]\n'
+    bare.write(FILE, listen + BACKEND)
+    bare.write("/etc/systemd/system/penstock.socket.d/unix.conf", "[Socket]\nListenStream=/run/penstock.sock\n")
+    bare.run("systemctl", "daemon-reload")
+    bare.run("systemctl", "stop", *UNITS)
+    bare.run("systemctl", "start", *UNITS)
+    assert bare.run("python3", "-c", ASKS, user="member").startswith("HTTP/1.1 200")
+    status, told = bare.tried("python3", "-c", ASKS, user="stranger")
+    assert (status, "PermissionError" in told) == (1, True)
 
 
 async def test_debian_12_becomes_13(outgoing: Machine, package: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from statistics import median
 
 import pytest
 import trio
@@ -80,10 +81,11 @@ async def test_random_ends(
                 await book.nothing_left(idle=True)
                 memory.append(process.memory())
             assert simulation.records.counters.running == 0
-    second_half = memory[rounds // 2 :]
+    # A single figure is that of the moment: what waits for the next collection comes to as much as this, and goes.
+    third, fourth = memory[rounds // 2 : -rounds // 4], memory[-rounds // 4 :]
     # After a thousand the allocator is still finding its size.
     allowed = MIB if size > 1_000 else 3 * MIB
-    assert second_half[-1] - second_half[0] < allowed, [round(value / MIB, 1) for value in memory]
+    assert median(fourth) - median(third) < allowed, [round(value / MIB, 1) for value in memory]
 
 
 async def test_a_reader_that_stops_holds_its_backend_and_no_memory(

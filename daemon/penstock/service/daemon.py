@@ -227,8 +227,6 @@ async def main(config: Config, path: Path | None, demo: bool) -> int:
             # What is here now stays for the life of the process: no collection needs to look at it again.
             gc.collect()
             gc.freeze()
-            # What a crowd of new streams makes lives as long as they do: to search it every 700 objects finds nothing.
-            gc.set_threshold(5_000)
             logger().info(
                 "listening",
                 version=penstock.__version__,

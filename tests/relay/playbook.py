@@ -280,7 +280,7 @@ class Play:
             live=self.live,
             pace=Pace(grace=grace, heartbeat=heartbeat),
             report=self._outcomes.send_nowait,
-            failed=lambda plan, reason, _: self.fallbacks.append((plan.backend.name, reason)),
+            failed=lambda _, plan, reason, __: self.fallbacks.append((plan.backend.name, reason)),
             bug=lambda _, error: self.bugs.append(error),
         )
         self.nursery.start_soon(stream_.run)

@@ -216,3 +216,19 @@ async def test_a_host_that_is_not_ours(opened: tuple[Process, Books]) -> None:
         request = get("/v1/models").replace(HOST.encode(), b"Host: evil.test")
         status, headers, _ = await answered(process.address, request)
     assert (status, headers["connection"]) == (421, "close")
+
+
+async def test_a_target_that_was_tried_in_vain_has_a_line_of_the_same_stream(
+    serving: Callable[[str], Process], nursery: trio.Nursery
+) -> None:
+    simulation = await nursery.start(serve, Settings())
+    port = simulation.url.rpartition(":")[2]
+    process = serving(CONFIG.format(port=port) + 'twice = ["nobody", "sim/sim:tokens=1"]\n')
+    nursery.start_soon(process.read)
+    with trio.fail_after(20):
+        status, _, content = await answered(process.address, call("twice"))
+        ended = await process.line("stream ended")
+        failed = await process.line("target failed, trying the next")
+    assert (status, ended["reason"], ended["target"]) == (200, "completed", "sim/sim:tokens=1"), content
+    assert (failed["reason"], failed["target"]) == ("connect_failed", "nobody/twice")
+    assert failed["stream"] == ended["stream"]

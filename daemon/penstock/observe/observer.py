@@ -60,11 +60,15 @@ class Observer:
         if self._hear is not None:
             self._hear(outcome)
 
-    def fell_back(self, plan: Plan, reason: Reason, message: str) -> None:
+    def fell_back(self, stream: str, plan: Plan, reason: Reason, message: str) -> None:
         """A target failed before the first content and the next one is tried."""
         self.metrics.fell_back(plan.backend.name, reason.value)
         self._log.warning(
-            "target failed, trying the next", target=str(plan.target), reason=reason.value, message=message
+            "target failed, trying the next",
+            stream=stream,
+            target=str(plan.target),
+            reason=reason.value,
+            message=message,
         )
 
     def refused(self, method: str, path: str, error: PenstockError) -> None:

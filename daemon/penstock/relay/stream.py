@@ -69,7 +69,7 @@ class Stream:
         pace: Pace,
         log_content: Callable[[], bool] = lambda: False,
         report: Callable[[Outcome], None],
-        failed: Callable[[Plan, Reason, str], None],
+        failed: Callable[[str, Plan, Reason, str], None],
         bug: Callable[[str, Exception], None],
     ) -> None:
         self.id = identity.stream
@@ -189,7 +189,7 @@ class Stream:
                 if number == len(self._plans) or not may_try_next(error, content_sent=self._account.content_sent):
                     self._decided(attempt.failed_at)
                     raise
-                self._failed(plan, Reason(error.code), self._told(error))
+                self._failed(self.id, plan, Reason(error.code), self._told(error))
                 self._account.start_over()
             else:
                 return

@@ -99,10 +99,10 @@ class State:
             self.backends[outcome.backend].health.note(outcome.reason, trio.current_time())
         self.observer.ended(outcome)
 
-    def failed(self, plan: Plan, reason: Reason, message: str) -> None:
+    def failed(self, stream: str, plan: Plan, reason: Reason, message: str) -> None:
         """A target failed and the next one is tried."""
         plan.backend.health.note(reason, trio.current_time())
-        self.observer.fell_back(plan, reason, message)
+        self.observer.fell_back(stream, plan, reason, message)
 
     @property
     def bug(self) -> Callable[[str, Exception], None]:

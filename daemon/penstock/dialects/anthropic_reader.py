@@ -9,15 +9,14 @@ has a use for them.
 from __future__ import annotations
 
 import secrets
-from typing import TypeVar
 
 import msgspec
 
 from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Text, Thinking, ToolDelta, Usage
-from penstock.dialects import jsontext, refusal
+from penstock.dialects import jsontext, refusal, tolerant
 from penstock.dialects.base import Limits
-from penstock.dialects.reader import AnswerReader
-from penstock.dialects.sse import Decoder, Frame
+from penstock.dialects.reader import FrameReader
+from penstock.dialects.sse import Frame
 from penstock.errors import BackendGarbled
 
 _REASONS = {
@@ -83,17 +82,14 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     error: object = None
 
 
-_T = TypeVar("_T")
 _part = msgspec.json.Decoder(Part).decode
 
 
-class MessageReader(AnswerReader):
+class MessageReader(FrameReader):
     """``document``: the body is one JSON text; ``framed``: its events carry their frames."""
 
     def __init__(self, limits: Limits, *, document: bool, framed: bool) -> None:
-        super().__init__(limits)
-        self._sse = Decoder(limits.line)
-        self._document = [b""] if document else None
+        super().__init__(limits, document=document)
         self._framed = framed
         self._frames: list[bytes] = []  # what the next event carries
         self._opened = False
@@ -101,34 +97,8 @@ class MessageReader(AnswerReader):
         self._call_block: int | None = None  # the block of the call that is being told
         self._counts = Counts()
 
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        if self._document is not None:
-            self._document.append(data)
-            return
-        for frame in self._sse.receive(data):
-            if self.done:
-                break
-            if type(frame) is Frame:
-                self._take(frame, events)
-            else:
-                events.append(PULSE)
-        if not self.done:
-            self._sse.check()
-
     def _rest(self, events: list[Event]) -> None:
-        if self._document is not None:
-            body = b"".join(self._document)
-            if body.strip():
-                self._whole(body, events)
-            return
-        try:
-            for frame in self._sse.end():
-                if type(frame) is Frame:
-                    self._take(frame, events)
-        except BackendGarbled as error:
-            # A last frame that was cut in two makes the answer incomplete, not garbled.
-            if error.layer != "parse":
-                raise
+        super()._rest(events)
         if not self.done and self.complete:
             self._close(events)
 
@@ -251,10 +221,6 @@ class MessageReader(AnswerReader):
             )
         )
 
-    def _fail(self, error: object, events: list[Event]) -> None:
-        self.done = True
-        events.append(refusal.failed(error))
-
     def _whole(self, body: bytes, events: list[Event]) -> None:
         """One JSON text: all events of the answer, without frames."""
         value = refusal.anything(body)
@@ -263,7 +229,7 @@ class MessageReader(AnswerReader):
                 self._fail(error, events)
                 return
             case {"content": list()}:
-                message = _converted(value, Message, body)
+                message = tolerant.shaped(value, Message, body)
             case _:
                 layer = "parse" if isinstance(value, str) else "schema"
                 raise BackendGarbled(f"the backend's answer is no message: {refusal.excerpt(body)}", layer)
@@ -282,17 +248,5 @@ class MessageReader(AnswerReader):
 
 def _odd(data: bytes) -> tuple[Part, bytes]:
     """A frame that strict parsing refused, and its JSON as it should have been.  Raises BackendGarbled."""
-    try:
-        value = jsontext.decode(data)
-    except ValueError as error:
-        message = f"the backend sent a frame that is not JSON: {error}: {refusal.excerpt(data)}"
-        raise BackendGarbled(message, "parse") from None
-    return _converted(value, Part, data), jsontext.encode(value)
-
-
-def _converted(value: object, kind: type[_T], data: bytes) -> _T:
-    try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        message = f"the backend sent a frame of another shape: {error}: {refusal.excerpt(data)}"
-        raise BackendGarbled(message, "schema") from None
+    value = tolerant.parsed(data)
+    return tolerant.shaped(value, Part, data), jsontext.encode(value)

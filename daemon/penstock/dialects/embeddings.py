@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from penstock.chat.events import Embedding, Event, Finish, FinishReason, Opened, Usage
+from penstock.chat.events import Embedding, Event, Usage
 from penstock.chat.request import Request
 from penstock.config.model import MANNER, SHAPE, Manner, Shape
-from penstock.dialects import jsontext, refusal
+from penstock.dialects import jsontext
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer
 from penstock.dialects.beside import Beside
 from penstock.dialects.embeddings_request import encode_ollama, encode_openai, parse_ollama, parse_openai
 from penstock.dialects.ollama import ollama_north
+from penstock.dialects.one_text import TextReader, TextWriter
 from penstock.dialects.openai import openai_north
-from penstock.dialects.reader import AnswerReader
 from penstock.errors import BackendGarbled, BadRequest, PenstockError
 
 #: Request, vectors, counts, and what the relay measured -> the answer as plain data.
@@ -91,35 +91,20 @@ class _Answer(msgspec.Struct, frozen=True):
     error: object = None
 
 
-class EmbeddingsReader(AnswerReader):
+class EmbeddingsReader(TextReader[_Answer]):
     """Reads ``inputs`` vectors in either shape; 0: as many as there are."""
 
     def __init__(self, inputs: int, limits: Limits) -> None:
-        super().__init__(limits)
+        super().__init__(_Answer, "embeddings", limits)
         self._inputs = inputs
-        self._body = bytearray()
 
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        self._body += data
-
-    def _rest(self, events: list[Event]) -> None:
-        try:
-            answer = msgspec.json.decode(self._body, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            layer = "schema" if isinstance(error, msgspec.ValidationError) else "parse"
-            raise BackendGarbled(f"the backend's embeddings cannot be read: {error}", layer) from None
-        if answer.error:
-            events.append(refusal.failed(answer.error))
-            return
+    def _told(self, answer: _Answer) -> Iterator[Event]:
         vectors = _vectors(answer)
         if self._inputs not in (0, len(vectors)) or not (vectors or answer.embeddings is not None):
             raise BackendGarbled(f"the backend sent {len(vectors)} embeddings for {self._inputs} inputs", "schema")
-        events.append(Opened())
-        events += [Embedding(number, vector) for number, vector in enumerate(vectors)]
+        yield from map(Embedding, range(len(vectors)), vectors)
         counted = answer.usage.prompt_tokens if answer.usage else answer.prompt_eval_count
-        events.append(Usage(counted, total_ns=answer.total_duration, load_ns=answer.load_duration))
-        events.append(Finish(FinishReason.STOP))
-        self.complete = True
+        yield Usage(counted, total_ns=answer.total_duration, load_ns=answer.load_duration)
 
 
 def _vectors(answer: _Answer) -> list[list[float]]:
@@ -140,39 +125,18 @@ def _unpacked(text: str) -> list[float]:
         raise BackendGarbled("the backend sent an embedding that is no list of numbers, nor base64", "schema") from None
 
 
-class EmbeddingsWriter:
-    """See :class:`penstock.dialects.base.Writer`; ``render`` makes the whole answer of a dialect."""
-
-    content_type = "application/json"
-    streaming = False
-    clean_failure = False
+class EmbeddingsWriter(TextWriter[Embedding]):
+    """``render`` makes the whole answer of a dialect."""
 
     def __init__(self, request: Request, render: Render) -> None:
+        super().__init__(Embedding)
         self._request = request
         self._render = render
-        self._vectors: list[list[float]] = []
-        self._usage = Usage()
-
-    def write(self, events: Sequence[Event]) -> bytes:
-        """Collect; nothing to send yet."""
-        for event in events:
-            if isinstance(event, Embedding):
-                self._vectors.append(event.vector)
-            elif isinstance(event, Usage):
-                self._usage = event
-        return b""
-
-    def heartbeat(self) -> bytes:
-        """White space before the JSON text."""
-        return b" "
 
     def end(self, timing: Timing) -> bytes:
         """The whole answer."""
-        return jsontext.encode(self._render(self._request, self._vectors, self._usage, timing))
-
-    def fail(self, error: PenstockError) -> bytes:
-        """Nothing: the body is cut."""
-        return b""
+        vectors = [one.vector for one in self._said]
+        return jsontext.encode(self._render(self._request, vectors, self._usage, timing))
 
 
 def _openai(request: Request, vectors: list[list[float]], usage: Usage, timing: Timing) -> object:

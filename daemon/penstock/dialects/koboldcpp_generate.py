@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from penstock.chat.request import Image, Operation, Request, Sampling
 from penstock.config.model import MANNER, SHAPE, Manner, Shape
-from penstock.dialects import fields, jsontext, passthrough
+from penstock.dialects import bare, fields, jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.fields import Object
 from penstock.errors import BadRequest
@@ -75,25 +75,15 @@ def encode(request: Request, genkey: str, manner: Manner = MANNER) -> Call:
 
 
 def _anew(request: Request) -> tuple[dict[str, object], list[str]]:
-    said = {name: getattr(request.sampling, field) for name, field in _NAMES.items()}
-    body: dict[str, object] = {"prompt": request.prompt}
-    body |= {name: value for name, value in said.items() if value is not None and value != ()}
+    body: dict[str, object] = {"prompt": request.prompt} | bare.sampled(request.sampling, _NAMES)
     dropped = list(request.unmapped)
     if images := [image.data for image in request.images]:
         if None in images:
             raise BadRequest("KoboldCpp takes images in base64 only; send the image as a data: URL", "images")
         body["images"] = images
-    for name, value in (
-        ("frequency_penalty", request.sampling.frequency_penalty),
-        ("system", request.system),
-        ("format", request.response_format),
-        ("think", request.effort),
-        ("logprobs", request.logprobs),
-        ("keep_alive", request.keep_alive),
-    ):
-        if value:
-            dropped.append(name)
-    return body, dropped
+    if request.sampling.frequency_penalty:
+        dropped.append("frequency_penalty")
+    return body, [*dropped, *bare.lost(request, "images")]
 
 
 def _images(body: Object) -> tuple[Image, ...]:

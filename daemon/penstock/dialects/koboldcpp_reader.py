@@ -11,10 +11,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from penstock.chat.events import PULSE, Event, Failed, Finish, FinishReason, Opened, Text, Usage
-from penstock.dialects import jsontext, refusal
+from penstock.dialects import refusal, tolerant
 from penstock.dialects.base import Limits
-from penstock.dialects.reader import AnswerReader
-from penstock.dialects.sse import Decoder, Frame
+from penstock.dialects.reader import FrameReader
+from penstock.dialects.sse import Frame
 from penstock.errors import BackendGarbled
 
 
@@ -30,43 +30,12 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 _plain = msgspec.json.Decoder(Token).decode
 
 
-class GenerateReader(AnswerReader):
+class GenerateReader(FrameReader):
     """See :class:`penstock.dialects.base.Reader`; ``document``: the answer is one JSON text."""
 
     def __init__(self, limits: Limits, *, document: bool) -> None:
-        super().__init__(limits)
-        self._document = [b""] if document else None
-        self._sse = Decoder(limits.line)
+        super().__init__(limits, document=document)
         self._opened = False
-
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        if self._document is not None:
-            self._document.append(data)
-            return
-        for frame in self._sse.receive(data):
-            if self.done:
-                break
-            if type(frame) is Frame:
-                self._take(frame, events)
-            else:
-                events.append(PULSE)
-        if not self.done:
-            self._sse.check()
-
-    def _rest(self, events: list[Event]) -> None:
-        if self._document is not None:
-            body = b"".join(self._document)
-            if body.strip():
-                self._take(Frame(body), events)
-            return
-        try:
-            for frame in self._sse.end():
-                if isinstance(frame, Frame):
-                    self._take(frame, events)
-        except BackendGarbled as error:
-            # A last frame that was cut in two makes the answer incomplete, not garbled.
-            if error.layer != "parse":
-                raise
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
         try:
@@ -78,16 +47,9 @@ class GenerateReader(AnswerReader):
 
     def _other(self, frame: Frame, events: list[Event]) -> None:
         """A failure, a whole answer, or a token in a form that only tolerant parsing takes."""
-        try:
-            said = jsontext.decode(frame.data)
-        except ValueError:
-            raise BackendGarbled(
-                f"the backend sent a frame that is not JSON: {refusal.excerpt(frame.data)}", "parse"
-            ) from None
-        match said:
+        match tolerant.parsed(frame.data):
             case {"error": error} | {"detail": error} if error:
-                self.done = True
-                events.append(refusal.failed(error))
+                self._fail(error, events)
             case {"token": str() as token, **rest} if isinstance(finish := rest.get("finish_reason"), str | None):
                 self._token(token, finish, events)
             case {"results": [{"text": str() as text, **rest}, *_]} if self._document is not None:

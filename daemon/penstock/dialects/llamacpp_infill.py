@@ -11,28 +11,16 @@ import msgspec
 from penstock.chat.events import PULSE, Event, Finish, FinishReason, Opened, Progress, Text, Usage
 from penstock.chat.request import Request
 from penstock.config.model import MANNER, Manner
-from penstock.dialects import jsontext, passthrough, refusal
+from penstock.dialects import bare, jsontext, passthrough, refusal, tolerant
 from penstock.dialects.base import Call, Limits
 from penstock.dialects.openai_wire import nanoseconds
-from penstock.dialects.reader import AnswerReader
-from penstock.dialects.sse import Decoder, Frame
-from penstock.errors import BackendGarbled
+from penstock.dialects.reader import FrameReader
+from penstock.dialects.sse import Frame
 
 PATH = "/infill"
 
 #: Its name -> the field of :class:`penstock.chat.request.Sampling`.
-_NAMES = {
-    "n_predict": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "seed": "seed",
-    "stop": "stop",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "repeat_penalty": "repeat_penalty",
-}
+_NAMES = {"n_predict": "max_tokens", **bare.COMMON}
 
 
 def encode(request: Request, model: str, manner: Manner = MANNER) -> Call:
@@ -41,18 +29,8 @@ def encode(request: Request, model: str, manner: Manner = MANNER) -> Call:
     dropped: list[str] = list(request.unmapped)
     if request.dialect == "openai" and manner.passthrough:
         body, dropped = passthrough.allowed({name: request.body[name] for name in request.unmapped})
-    said = {name: getattr(request.sampling, field) for name, field in _NAMES.items()}
-    body |= {name: value for name, value in said.items() if value is not None and value != ()}
-    for name, value in (
-        ("system", request.system),
-        ("images", request.images),
-        ("format", request.response_format),
-        ("think", request.effort),
-        ("logprobs", request.logprobs),
-        ("keep_alive", request.keep_alive),
-    ):
-        if value:
-            dropped.append(name)
+    body |= bare.sampled(request.sampling, _NAMES)
+    dropped += bare.lost(request)
     body |= {"model": model, "input_prefix": request.prompt, "input_suffix": request.suffix, "prompt": ""}
     body["stream"] = not manner.whole
     if not manner.whole:
@@ -84,54 +62,17 @@ class _Frame(msgspec.Struct, frozen=True):
     error: object = None
 
 
-class InfillReader(AnswerReader):
+class InfillReader(FrameReader):
     """See :class:`penstock.dialects.base.Reader`; ``document``: the answer is one JSON text."""
 
     def __init__(self, limits: Limits, *, document: bool) -> None:
-        super().__init__(limits)
-        self._sse = Decoder(limits.line)
-        self._document = [b""] if document else None
+        super().__init__(limits, document=document)
         self._opened = False
 
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        if self._document is not None:
-            self._document.append(data)
-            return
-        for frame in self._sse.receive(data):
-            if self.done:
-                break
-            if isinstance(frame, Frame):
-                self._take(frame.data, frame.name, events)
-            else:
-                events.append(PULSE)
-
-    def _rest(self, events: list[Event]) -> None:
-        if self._document is not None:
-            body = b"".join(self._document)
-            if body.strip():
-                self._take(body, "", events)
-            return
-        try:
-            for frame in self._sse.end():
-                if isinstance(frame, Frame):
-                    self._take(frame.data, frame.name, events)
-        except BackendGarbled as error:
-            # A last frame that was cut in two makes the answer incomplete, not garbled.
-            if error.layer != "parse":
-                raise
-
-    def _take(self, data: bytes, name: str, events: list[Event]) -> None:
-        try:
-            frame = msgspec.convert(jsontext.decode(data), _Frame)
-        except msgspec.ValidationError as error:
-            text = f"the backend sent a frame of another shape: {error}: {refusal.excerpt(data)}"
-            raise BackendGarbled(text, "schema") from None
-        except ValueError:
-            text = f"the backend sent a frame that is not JSON: {refusal.excerpt(data)}"
-            raise BackendGarbled(text, "parse") from None
-        if name == "error" or frame.error:
-            self.done = True
-            events.append(refusal.failed(frame.error or refusal.anything(data)))
+    def _take(self, event: Frame, events: list[Event]) -> None:
+        frame = tolerant.shaped(tolerant.parsed(event.data), _Frame, event.data)
+        if event.name == "error" or frame.error:
+            self._fail(frame.error or refusal.anything(event.data), events)
             return
         if not self._opened:
             self._opened = True

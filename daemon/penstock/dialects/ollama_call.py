@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from penstock.chat.request import Effort, Image, Message, Operation, Request, Tool, ToolCall
 from penstock.config.model import MANNER, Manner
-from penstock.dialects import jsontext, passthrough
+from penstock.dialects import bare, jsontext, passthrough
 from penstock.dialects.base import Call
 from penstock.dialects.ollama_wire import OPTIONS
 from penstock.errors import BadRequest
@@ -71,12 +71,9 @@ def _generate(request: Request) -> Object:
 
 def _shared(request: Request) -> Object:
     """The fields that chat and generate have in common, as far as they are said."""
-    sampling = request.sampling
-    told = {option: getattr(sampling, field) for option, field in OPTIONS.items()}
-    options = {option: value for option, value in told.items() if value is not None and value != ()}
     wanted = request.response_format
     body: Object = {
-        "options": options or None,
+        "options": bare.sampled(request.sampling, OPTIONS) or None,
         "format": None if wanted is None else "json" if wanted.schema is None else wanted.schema,
         "think": None if request.effort is None else _THINK[request.effort],
         "logprobs": request.logprobs or None,

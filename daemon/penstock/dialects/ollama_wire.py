@@ -10,23 +10,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from penstock.chat.events import MOST_TOLD
-from penstock.dialects import jsontext
+from penstock.dialects import bare, jsontext
 from penstock.dialects.refusal import excerpt
 from penstock.errors import BackendGarbled
 
 #: Ollama's options that the neutral request knows, and what they are called there.
-OPTIONS = {
-    "num_predict": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "seed": "seed",
-    "stop": "stop",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "repeat_penalty": "repeat_penalty",
-}
+OPTIONS = {"num_predict": "max_tokens", **bare.COMMON}
 
 
 class Function(msgspec.Struct, gc=False):

@@ -34,8 +34,8 @@ from penstock.dialects import refusal
 from penstock.dialects.base import Limits
 from penstock.dialects.openai_logprobs import chat_logprobs
 from penstock.dialects.openai_toolcalls import ToolCalls
-from penstock.dialects.reader import AnswerReader
-from penstock.dialects.sse import Decoder, Frame, plain_frame
+from penstock.dialects.reader import FrameReader
+from penstock.dialects.sse import Frame, plain_frame
 from penstock.errors import BackendGarbled
 
 _Clean = Callable[[bytes], wire.CleanChunk | wire.CleanTextChunk]
@@ -60,7 +60,7 @@ _clean_text: _Clean = msgspec.json.Decoder(wire.CleanTextChunk).decode
 _clean_usage = msgspec.json.Decoder(wire.CleanUsageChunk).decode
 
 
-class StreamReader(AnswerReader):
+class StreamReader(FrameReader):
     """``chat``: frames of chat/completions, else of completions; ``show_progress``: the client asked llama.cpp itself
     for the progress of the prompt and gets those frames as they are.
     """
@@ -70,7 +70,6 @@ class StreamReader(AnswerReader):
         self._chat = chat
         self._show_progress = show_progress
         self._clean = _clean_chat if chat else _clean_text
-        self._sse = Decoder(limits.line)
         self._opened = False
         self._id: str | None = None
         self._calls = ToolCalls()
@@ -97,13 +96,7 @@ class StreamReader(AnswerReader):
             ordinary = self._ordinary()
             if self.done:
                 return
-        for frame in frames:
-            if self.done:
-                return
-            if type(frame) is Frame:
-                self._take(frame, events)
-            else:
-                self._pulse(events)
+        self._frames_of(frames, events)
         if not self.done:
             self._sse.check()
 
@@ -112,14 +105,7 @@ class StreamReader(AnswerReader):
         return self._chat and self._opened and not self._logprobs and not self.complete
 
     def _rest(self, events: list[Event]) -> None:
-        try:
-            for frame in self._sse.end():
-                if type(frame) is Frame:
-                    self._take(frame, events)
-        except BackendGarbled as error:
-            # A last frame that was cut in two makes the answer incomplete, not garbled.
-            if error.layer != "parse":
-                raise
+        super()._rest(events)
         self._close(events)
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
@@ -254,10 +240,6 @@ class StreamReader(AnswerReader):
             events.append(Failed(f"the backend ended its answer with finish_reason '{self._failure}'"))
         elif self._usage is not None or self._timings is not None:
             events.append(_usage(self._usage or wire.Usage(), wire.timings(self._timings), self._usage_raw))
-
-    def _fail(self, error: object, events: list[Event]) -> None:
-        self.done = True
-        events.append(refusal.failed(error))
 
     def _pulse(self, events: list[Event]) -> None:
         if not self.complete:

@@ -18,9 +18,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from penstock.chat.events import MOST_TOLD
-from penstock.dialects import jsontext
-from penstock.dialects.refusal import excerpt
-from penstock.errors import BackendGarbled
+from penstock.dialects import tolerant
 
 # The Python client's own accumulator and several others keep it in 32 bits.
 _Created = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -240,16 +238,10 @@ def chunk(data: bytes) -> Chunk:
         return _loose(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    try:
-        value = jsontext.decode(data)
-    except ValueError as error:
-        raise BackendGarbled(f"the backend sent a frame that is not JSON: {error}: {excerpt(data)}", "parse") from None
+    value = tolerant.parsed(data)
     if isinstance(value, dict) and value.get("error"):
         return Chunk(error=value["error"])
-    try:
-        return msgspec.convert(value, Chunk)
-    except msgspec.ValidationError as error:
-        raise BackendGarbled(f"the backend sent a frame of another shape: {error}: {excerpt(data)}", "schema") from None
+    return tolerant.shaped(value, Chunk, data)
 
 
 def parts(content: str | list[Part] | None) -> tuple[str, str]:

@@ -5,18 +5,18 @@ llama.cpp and vLLM speak it under ``/v1/rerank``.  An answer is one JSON text, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
 
-from penstock.chat.events import Event, Finish, FinishReason, Opened, Score, Usage
+from penstock.chat.events import Event, Score, Usage
 from penstock.chat.request import Operation, Request
 from penstock.config.model import MANNER, SHAPE, Manner, Shape
-from penstock.dialects import fields, jsontext, openai_errors, passthrough, refusal
+from penstock.dialects import fields, jsontext, openai_errors, passthrough
 from penstock.dialects.base import Call, Identity, Limits, Northbound, Reader, Southbound, Timing, Writer
 from penstock.dialects.beside import Beside
 from penstock.dialects.fields import refuse, required
-from penstock.dialects.reader import AnswerReader
+from penstock.dialects.one_text import TextReader, TextWriter
 from penstock.errors import BackendGarbled, BadRequest, PenstockError
 
 _KNOWN = frozenset({"model", "query", "documents", "top_n", "return_documents"})
@@ -115,71 +115,38 @@ class _Answer(msgspec.Struct, frozen=True):
     error: object = None
 
 
-class RerankReader(AnswerReader):
+class RerankReader(TextReader[_Answer]):
     """See :class:`penstock.dialects.base.Reader`; ``documents``: how many there are to be ranked."""
 
     def __init__(self, documents: int, limits: Limits) -> None:
-        super().__init__(limits)
+        super().__init__(_Answer, "ranking", limits)
         self._documents = documents
-        self._body = bytearray()
 
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        self._body += data
-
-    def _rest(self, events: list[Event]) -> None:
-        try:
-            answer = msgspec.json.decode(self._body, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            layer = "schema" if isinstance(error, msgspec.ValidationError) else "parse"
-            raise BackendGarbled(f"the backend's ranking cannot be read: {error}", layer) from None
-        if answer.error:
-            events.append(refusal.failed(answer.error))
-            return
+    def _told(self, answer: _Answer) -> Iterator[Event]:
         results = answer.results if answer.results is not None else answer.data
         if results is None or any(not 0 <= result.index < self._documents for result in results):
             raise BackendGarbled("the backend ranked other documents than it was given", "schema")
-        events.append(Opened())
         for result in results:
             score = result.relevance_score if result.relevance_score is not None else result.score
             if score is None:
                 raise BackendGarbled("the backend's ranking has no scores", "schema")
-            events.append(Score(result.index, score))
+            yield Score(result.index, score)
         usage = answer.usage or _Usage()
-        events.append(Usage((usage.prompt_tokens if usage.prompt_tokens is not None else usage.total_tokens) or 0))
-        events.append(Finish(FinishReason.STOP))
-        self.complete = True
+        yield Usage((usage.prompt_tokens if usage.prompt_tokens is not None else usage.total_tokens) or 0)
 
 
-class RerankWriter:
-    """See :class:`penstock.dialects.base.Writer`.  Clients read ``results``, or ``data`` with the same in it."""
-
-    content_type = "application/json"
-    streaming = False
-    clean_failure = False
+class RerankWriter(TextWriter[Score]):
+    """Clients read ``results``, or ``data`` with the same in it."""
 
     def __init__(self, request: Request, identity: Identity) -> None:
+        super().__init__(Score)
         self._request = request
         self._identity = identity
-        self._scores: list[Score] = []
-        self._usage = Usage()
-
-    def write(self, events: Sequence[Event]) -> bytes:
-        """Collect; nothing to send yet."""
-        for event in events:
-            if isinstance(event, Score):
-                self._scores.append(event)
-            elif isinstance(event, Usage):
-                self._usage = event
-        return b""
-
-    def heartbeat(self) -> bytes:
-        """White space before the JSON text."""
-        return b" "
 
     def end(self, timing: Timing) -> bytes:
         """The whole answer, the best first."""
         asked = self._request.body
-        ranked = sorted(self._scores, key=lambda one: (-one.value, one.index))[: fields.integer(asked, "top_n")]
+        ranked = sorted(self._said, key=lambda one: (-one.value, one.index))[: fields.integer(asked, "top_n")]
         shown = asked.get("return_documents") is True
         results = [
             {"index": one.index, "relevance_score": one.value}
@@ -196,10 +163,6 @@ class RerankWriter:
             "usage": {"prompt_tokens": count, "total_tokens": count},
         }
         return jsontext.escape(jsontext.encode(answer))
-
-    def fail(self, error: PenstockError) -> bytes:
-        """Nothing: the body is cut."""
-        return b""
 
 
 rerank_north: Northbound = RerankNorth()

@@ -27,10 +27,10 @@ from penstock.chat.events import (
     ToolDelta,
     Usage,
 )
-from penstock.dialects import jsontext, refusal
+from penstock.dialects import jsontext, refusal, tolerant
 from penstock.dialects.base import Limits
-from penstock.dialects.reader import AnswerReader
-from penstock.dialects.sse import Decoder, Frame
+from penstock.dialects.reader import FrameReader
+from penstock.dialects.sse import Frame
 from penstock.errors import BackendGarbled
 
 #: What is one line of a stream; every event of OpenAI's is.
@@ -82,43 +82,14 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
 _frame = msgspec.json.Decoder(_Frame).decode
 
 
-class ResponseReader(AnswerReader):
+class ResponseReader(FrameReader):
     """See :class:`penstock.dialects.base.Reader`; ``document``: one JSON text, without any frame."""
 
     def __init__(self, limits: Limits, *, document: bool) -> None:
-        super().__init__(limits)
-        self._sse = Decoder(limits.line)
-        self._document = [b""] if document else None
+        super().__init__(limits, document=document)
         self._frames: list[bytes] = []  # what goes before the frame of the next event
         self._opened = False
         self._calls: dict[str | None, int] = {}  # id of an item -> index of its call
-
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        if self._document is not None:
-            self._document.append(data)
-            return
-        for frame in self._sse.receive(data):
-            if self.done:
-                break
-            if type(frame) is Frame:
-                self._take(frame, events)
-            else:
-                events.append(PULSE)
-
-    def _rest(self, events: list[Event]) -> None:
-        if self._document is not None:
-            body = b"".join(self._document)
-            if body.strip():
-                self._whole(body, events)
-            return
-        try:
-            for frame in self._sse.end():
-                if type(frame) is Frame:
-                    self._take(frame, events)
-        except BackendGarbled as error:
-            # A last frame that was cut in two makes the answer incomplete, not garbled.
-            if error.layer != "parse":
-                raise
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
         if frame.data.startswith(b"[DONE]"):
@@ -203,10 +174,6 @@ class ResponseReader(AnswerReader):
             reason = FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP
         events.append(Finish(reason, raw))
 
-    def _fail(self, error: object, events: list[Event]) -> None:
-        self.done = True
-        events.append(refusal.failed(error))
-
     def _whole(self, body: bytes, events: list[Event]) -> None:
         """One JSON text: the events of its items."""
         try:
@@ -250,12 +217,5 @@ def _decoded(data: bytes) -> tuple[_Frame, bytes]:
         return _frame(jsontext.utf8(data)), data.replace(b"\n", b" ")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    try:
-        value = jsontext.decode(data)
-        return msgspec.convert(value, _Frame), jsontext.encode(value)
-    except msgspec.ValidationError as error:
-        text = f"the backend sent a frame of another shape: {error}: {refusal.excerpt(data)}"
-        raise BackendGarbled(text, "schema") from None
-    except ValueError as error:
-        text = f"the backend sent a frame that is not JSON: {error}: {refusal.excerpt(data)}"
-        raise BackendGarbled(text, "parse") from None
+    value = tolerant.parsed(data)
+    return tolerant.shaped(value, _Frame, data), jsontext.encode(value)

@@ -9,6 +9,7 @@ import click
 import msgspec
 import trio
 
+from penstock.cli.options import AS_SERVE, config_option
 from penstock.config.faults import FaultyFile
 from penstock.config.find import find
 from penstock.config.load import read
@@ -20,13 +21,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
 @click.command("doctor")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The configuration file; without it the one that serve would take.",
-)
+@config_option(AS_SERVE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.option(
     "--timeout",

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from penstock.cli.faults import report
+from penstock.cli.options import AS_SERVE, config_option
 from penstock.cli.tools import TOOLS, Tool
 from penstock.config.addresses import TcpAddress, parse_listen
 from penstock.config.find import find
@@ -41,13 +42,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("ide")
 @click.argument("tool", required=False, type=click.Choice(list(TOOLS)), metavar="[TOOL]")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The configuration file; without it the one that serve would take.",
-)
+@config_option(AS_SERVE)
 @click.pass_context
 def command(ctx: click.Context, tool: str | None, file: Path | None) -> None:
     """Show how a tool is pointed at penstock; without TOOL, which tools are known.

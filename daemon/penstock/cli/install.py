@@ -11,6 +11,7 @@ import click
 import penstock
 from penstock.cli import units
 from penstock.cli.faults import report
+from penstock.cli.options import config_option
 from penstock.config.find import SYSTEM_FILE, find
 from penstock.config.load import load
 from penstock.config.model import Config
@@ -19,12 +20,8 @@ from penstock.errors import ConfigError
 
 @click.command("install")
 @click.option("--user/--system", default=True, help="For the user who calls it, which is the default, or for all.")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, resolve_path=True),
-    help="The configuration that the service shall use; without it the user's or the system's, or none.",
+@config_option(
+    "The configuration that the service shall use; without it the user's or the system's, or none.", absolute=True
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.pass_context

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from penstock.cli.faults import EXIT_CONFIG, report
+from penstock.cli.options import OF_THE_DAEMON, config_option
 from penstock.config.addresses import parse_listen
 from penstock.config.diff import Change
 from penstock.config.find import find
@@ -29,13 +30,7 @@ PATIENCE = 30.0
 
 
 @click.command("reload")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The configuration file, for the daemon's address; without it the one that serve would take.",
-)
+@config_option(OF_THE_DAEMON)
 @click.option("--at", "address", metavar="ADDRESS", help="Where the daemon listens, if that is what the file changes.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change, and what would go on as it began.")
 @click.pass_context

@@ -8,19 +8,14 @@ from pathlib import Path
 import click
 
 from penstock.cli.faults import report
+from penstock.cli.options import config_option
 from penstock.config.find import find
 from penstock.config.load import load
 from penstock.errors import ConfigError, PenstockError
 
 
 @click.command("serve")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The configuration file; without it $PENSTOCK_CONFIG, the user's, the system's, or none.",
-)
+@config_option("The configuration file; without it $PENSTOCK_CONFIG, the user's, the system's, or none.")
 @click.option("--demo", is_flag=True, help="Serve a simulated backend; no file is looked for, but --config is obeyed.")
 @click.pass_context
 def command(ctx: click.Context, file: Path | None, demo: bool) -> None:

@@ -11,6 +11,7 @@ import click
 import trio
 
 from penstock.cli.faults import report
+from penstock.cli.options import OF_THE_DAEMON, config_option
 from penstock.config.find import find
 from penstock.config.load import load
 from penstock.config.model import LOGS_CONTENT
@@ -19,13 +20,7 @@ from penstock.service.door import KEY_VARIABLE, Door, doors
 
 
 @click.command("status")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The configuration file, for the daemon's address; without it the one that serve would take.",
-)
+@config_option(OF_THE_DAEMON)
 @click.pass_context
 def command(ctx: click.Context, file: Path | None) -> None:
     """Show the streams, slots and queues of a running daemon.

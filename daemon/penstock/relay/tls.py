@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import trio
 
-from penstock.relay.link import READ_SIZE, LinkBroken, reason_of
+from penstock.relay.link import READ_SIZE, LinkBroken, SocketLink, reason_of
 
 #: Encrypted in one go, as large as a record may be (RFC 8446 5.1): a long request does not hold the event loop.
 RECORD = 16384
@@ -51,15 +51,20 @@ async def secured(sock: socket.socket, context: ssl.SSLContext, host: str) -> Tl
             (made or sock).close()
 
 
-class TlsLink:
-    """A non-blocking TLS socket; :func:`secured` makes one."""
+class TlsLink(SocketLink):
+    """A non-blocking TLS socket; :func:`secured` makes one.
 
-    __slots__ = ("_sock",)
+    It is closed as a plain one is, without TLS's farewell, which nobody would read.
+    """
+
+    __slots__ = ()
+
+    _sock: ssl.SSLSocket
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
         # To a socket that blocks as Python sees it, OpenSSL would wait inside of the call.
         sock.setblocking(False)
-        self._sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        super().__init__(context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False))
 
     async def shake_hands(self) -> None:
         """Comes before all else.  Raises LinkBroken."""
@@ -93,12 +98,6 @@ class TlsLink:
         except OSError:
             return True
         return True
-
-    def close(self) -> None:
-        # Without TLS's farewell, which nobody would read.
-        if self._sock.fileno() != -1:
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
 
     async def _until_done(self, step: Callable[[], T]) -> T:
         """Repeat a step until it need not wait; a cancelled call has done no step whole."""

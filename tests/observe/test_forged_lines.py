@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import struct
 import sys
 from contextlib import closing
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from journald import parsed
 
 from penstock.errors import BadRequest
 from penstock.observe.journal import Journal
@@ -136,21 +136,6 @@ def test_journal(what: str, form: Literal["console", "json"], text: str) -> None
     assert fields.keys() <= own | {f"PENSTOCK_{name.upper()}" for name in names}
     assert fields["SYSLOG_IDENTIFIER"] == "penstock"
     assert not [value for value in fields.values() if not value.replace("\n", "").isprintable()]
-
-
-def parsed(entry: bytes) -> dict[str, str]:
-    """journald's reading of it (systemd, JOURNAL_NATIVE_PROTOCOL)."""
-    fields: dict[str, str] = {}
-    while entry:
-        line, _, entry = entry.partition(b"\n")
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            (size,) = struct.unpack("<Q", entry[:8])
-            value, end, entry = entry[8 : 8 + size], entry[8 + size : 9 + size], entry[9 + size :]
-            assert end == b"\n"
-        assert name.decode() not in fields, f"{name!r} stands there twice"
-        fields[name.decode()] = value.decode()
-    return fields
 
 
 def test_halves_of_surrogate_pairs_do_not_break_the_log(capfd: pytest.CaptureFixture[str]) -> None:

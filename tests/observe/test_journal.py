@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
+from journald import parsed
 
 from penstock.chat.lifecycle import Phase
 from penstock.chat.reasons import Reason
@@ -36,7 +35,7 @@ class Reader:
         found = []
         while True:
             try:
-                found.append(parsed(self._sock.recv(1 << 20)))
+                found.append(parsed(self._sock.recv(1 << 20), errors="replace"))
             except BlockingIOError:
                 return found
 
@@ -44,34 +43,11 @@ class Reader:
         self._sock.close()
 
 
-def parsed(entry: bytes) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    while entry:
-        line, _, entry = entry.partition(b"\n")
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            (size,) = struct.unpack("<Q", entry[:8])
-            value, end, entry = entry[8 : 8 + size], entry[8 + size : 9 + size], entry[9 + size :]
-            assert end == b"\n"
-        assert name.decode() not in fields
-        fields[name.decode()] = value.decode(errors="replace")
-    return fields
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Reader]:
     reader = Reader(tmp_path / "journal")
     yield reader
     reader.close()
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 @pytest.fixture
